@@ -1,0 +1,1 @@
+"""Transfer learning in JAX: pretrained weights, frozen layers, honest reports."""

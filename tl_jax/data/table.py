@@ -1,0 +1,42 @@
+"""What a source yields: a table with one row an example, nothing decoded yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+SPLITS = ("train", "val", "test")
+
+
+class BadImage(ValueError):
+    """A picture that cannot be used; the message names the file and says why."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of a data set.
+
+    ``ids`` (n,) are unique, stable names (for files: the path below the root, with forward slashes);
+    ``labels`` (n,) class names; ``groups`` (n,) what must stay together, such as a patient (an
+    example's own id where nothing is named); ``splits`` (n,) ``"train" | "val" | "test"``, or ``""``
+    where the split is still to be cut. ``columns`` holds further facts about each row (site, sex).
+
+    ``read(i, at_least)`` decodes picture i into uint8 (h, w, c), c = 1 or 3, EXIF orientation applied; ``at_least``
+    is None or (height, width) in pixels, a licence to decode smaller as long as both sides stay at least that
+    long. It raises `BadImage`. ``stamp(i)`` identifies the picture's content cheaply (size and
+    modification time, or a digest), for cache keys.
+    """
+
+    ids: np.ndarray
+    labels: np.ndarray
+    groups: np.ndarray
+    splits: np.ndarray
+    read: Callable[[int, tuple[int, int] | None], np.ndarray]
+    stamp: Callable[[int], str]
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    grouped: bool = False
+
+    def __len__(self) -> int:
+        return len(self.ids)

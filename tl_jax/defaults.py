@@ -1,0 +1,156 @@
+"""Every key a config may hold, with its default: the one place to look a setting up.
+
+A config file states what differs; `tl_jax.config` completes it from here before the command line
+applies, so that every key below can be set by a flag even where the file does not mention it.
+Durations are strings such as ``"3 epochs"``, ``"500 steps"``, ``"6400 examples"``, ``"20%"`` (of the
+stage, or of all stages' epochs for a stage's own duration).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def config() -> dict[str, Any]:
+    """The top level."""
+    return dict(
+        seed=0,  # initialisation, batch order, augmentation, dropout
+        batch_size=32,
+        accumulate=1,  # micro-batches a step; batch_size is divided among them
+        precision="float32",  # "float32" | "bfloat16": compute; weights and statistics stay float32
+        log_every="20 steps",
+        data=data(),
+        preprocess=preprocess(),
+        augment=augment(),
+        model=model(),
+        loss=loss(),
+        ema=0.0,  # decay of the moving average of trained weights, 0 = off; evaluated in their place
+        stages=[],  # ordered; each completed from `stage()`
+        select=select(),
+        early_stopping=early_stopping(),
+        evaluation=evaluation(),
+        checkpoint=dict(every="1 epochs"),
+        mesh=dict(data=0),  # devices along the batch; 0 = all there are
+        compilation_cache="auto",  # folder of compiled programs; "auto" = the user's cache, "" = none
+    )
+
+
+def data() -> dict[str, Any]:
+    return dict(
+        source="folder",  # "folder" | "csv" | "tfds" | "dicom", or a callable(config.data) → Table
+        root="",  # the folder; for csv: what paths are relative to ("" = the manifest's folder)
+        manifest="",  # csv, dicom: the table's file
+        columns=dict(path="path", label="label", group="", split=""),  # csv: names; "" = none such
+        name="",  # tfds: data set, with optional /config and :version
+        keys=dict(image="image", label="label", group="", id=""),  # tfds: feature names; "" = none
+        group="",  # regular expression on the id; its first group, or whole match, names the patient
+        classes=(),  # keep these only, in this order; () = all, sorted
+        fractions=dict(val=0.15, test=0.15),  # where no split is given
+        fold="",  # "i/k", i in 0…k-1: part i of k is the test split
+        split_seed=0,  # apart from `seed`: another seed never moves a patient
+        train_fraction=1.0,  # few-label studies: this share of the training groups, by class
+        on_group_overlap="error",  # "error" | "drop_from_train" | "resplit"
+        on_bad_image="error",  # "error" | "skip"
+        min_val=50,  # a given validation split smaller than this is cut again from train
+        max_pixels=100_000_000,  # a picture with more is refused
+        image_size=0,  # pixels, side of what the network sees; 0 = what the weights were made with
+        canvas=0,  # pixels, side of what is kept for augmentation; 0 = chosen (8/7 of image_size)
+        fit="squash",  # "squash" | "pad" | "crop": how a picture meets the square
+        window=(),  # dicom: (centre, width); () = the file's own, else its full range
+        device_budget=2_000_000_000,  # bytes of pictures kept on the device
+        host_budget=8_000_000_000,  # bytes kept in host memory; above: streamed
+        cache="auto",  # folder of decoded pictures; "auto" = the user's cache, "" = none
+        workers=2,  # decoding threads or processes
+    )
+
+
+def preprocess() -> dict[str, Any]:
+    return dict(mean=(), std=(), resample="")  # () and "" = what the weights came with
+
+
+def augment() -> dict[str, Any]:
+    return dict(
+        scale=(1.0, 1.0),  # random resized crop: share of the area
+        ratio=(1.0, 1.0),  # … and width : height
+        flip=False,  # left–right; off: a mirrored chest has its heart on the wrong side
+        flip_vertical=False,
+        rotate=0.0,  # degrees, either way
+        shift=0.0,  # share of the side, either way
+        brightness=0.0,  # added, share of the range
+        contrast=0.0,  # factor 1 ± this
+        erase=0.0,  # probability of a random rectangle erased
+        mixup=0.0,  # Beta(a, a); 0 = off
+        cutmix=0.0,  # Beta(a, a); 0 = off
+    )
+
+
+def model() -> dict[str, Any]:
+    return dict(
+        pretrained="",  # hub id[@revision], folder, workdir of a run, "embedded"; "" = from scratch
+        arch={},  # from scratch: a Hugging Face config, such as {"model_type": "resnet", …}
+        gray="repeat",  # gray pictures, colour stem: "repeat" the channel | "sum" the kernel
+        dropout=0.0,  # before the head
+        cache_dir="",  # of downloads; "" = the hub client's own
+        offline=False,
+    )
+
+
+def loss() -> dict[str, Any]:
+    return dict(
+        label_smoothing=0.0,
+        class_weights=(),  # a number a class | "balanced" | () = all one
+        l2_sp=0.0,  # pull towards the starting weights: half this times the squared distance
+    )
+
+
+def stage() -> dict[str, Any]:
+    return dict(
+        name="",
+        duration="1 epochs",
+        train="all",  # "head" | "last K" | "level K" | "all" | "norms" | "biases"
+        rules=[],  # ordered dicts, first match wins, before `train`: see rule()
+        optimizer="adamw",  # "adamw" | "adam" | "sgd"
+        momentum=0.9,  # sgd
+        b1=0.9,
+        b2=0.999,
+        lr=1e-3,
+        schedule="cosine",  # "constant" | "cosine" | "linear", after the warm-up
+        warmup="0 steps",
+        final_lr=0.0,  # share of lr left at the end of the stage
+        layer_decay=1.0,  # lr × this for each block further from the head
+        weight_decay=0.0,  # decoupled; never on vectors (norms, biases) or position embeddings
+        clip=1.0,  # global norm over all trained leaves; 0 = off
+        batch_norm="auto",  # "auto" (train where weights train) | "frozen" | "adapt" | "train"
+        restore_best=False,  # start from the best checkpoint so far, not from the last state
+    )
+
+
+def rule() -> dict[str, Any]:
+    return dict(
+        path="",  # regular expression; the whole path must match
+        train=True,
+        lr_scale=1.0,
+        weight_decay=-1.0,  # < 0 = the stage's
+        batch_norm="",  # "" = the stage's
+    )
+
+
+def select() -> dict[str, Any]:
+    return dict(
+        metric="nll", every="1 epochs"
+    )  # which checkpoint is "best": a validation metric, how often it is measured
+
+
+def early_stopping() -> dict[str, Any]:
+    return dict(patience=0, min_delta=0.0)  # measurements without improvement of `select.metric`; 0 = off
+
+
+def evaluation() -> dict[str, Any]:
+    return dict(
+        batch_size=64,
+        positive="",  # two classes: the one to detect; "" = the last
+        threshold="youden",  # "youden" | "sensitivity>=0.95" | "specificity>=0.95" | "f1"
+        prevalence=-1.0,  # PPV and NPV also at this prevalence; < 0 = not asked for
+        bootstrap=1000,
+        seed=0,
+    )
