@@ -25,7 +25,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real data and weights that may lie beside a checkout; the test skips where it is absent."""
+    """Real data and weights that may lie beside a checkout; the test skips where they are absent."""
     if not SHARED.is_dir():
         pytest.skip(f"needs the real data and weights in {SHARED}, which is not there")
     return SHARED

@@ -10,7 +10,7 @@ import numpy as np
 SPLITS = ("train", "val", "test")
 
 
-class BadImage(ValueError):
+class BadImageError(ValueError):
     """A picture that cannot be used; the message names the file and says why."""
 
 
@@ -23,10 +23,11 @@ class Table:
     example's own id where nothing is named); ``splits`` (n,) ``"train" | "val" | "test"``, or ``""``
     where the split is still to be cut. ``columns`` holds further facts about each row (site, sex).
 
-    ``read(i, at_least)`` decodes picture i into uint8 (h, w, c), c = 1 or 3, EXIF orientation applied; ``at_least``
-    is None or (height, width) in pixels, a licence to decode smaller as long as both sides stay at least that
-    long. It raises `BadImage`. ``stamp(i)`` identifies the picture's content cheaply (size and
-    modification time, or a digest), for cache keys.
+    ``read(i, at_least)`` decodes picture i into uint8 (h, w, c), c = 1 or 3, EXIF orientation applied.
+    ``at_least`` is None or (height, width) in pixels: a licence to decode smaller as long as both sides
+    stay at least that long. It raises `BadImageError`. ``stamp(i)`` identifies the picture's content
+    cheaply (size and modification time, or a digest), for cache keys. ``grouped`` says whether the
+    source named groups at all.
     """
 
     ids: np.ndarray
