@@ -1,0 +1,72 @@
+"""Checkpoints, kept by orbax behind five functions.
+
+A folder of checkpoints holds numbered steps; each is a tree of arrays and a JSON record, written aside
+and renamed, so that a killed write leaves nothing behind that could be read. Arrays are always
+restored into a stated target: a checkpoint of another structure is an error, not a partial load.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+Tree = Any
+
+
+def save(folder: Path, step: int, arrays: Tree, record: dict[str, Any]) -> None:
+    """Writes one step and returns when it is on disk. An older attempt at the same step is replaced."""
+    import orbax.checkpoint as ocp
+
+    with _manager(folder) as manager:
+        if step in manager.all_steps():
+            manager.delete(step)
+        manager.save(
+            step,
+            args=ocp.args.Composite(arrays=ocp.args.StandardSave(arrays), record=ocp.args.JsonSave(record)),
+        )
+        manager.wait_until_finished()
+
+
+def latest(folder: Path) -> int | None:
+    """The newest complete step, or None where there is none."""
+    if not folder.is_dir():
+        return None
+    with _manager(folder) as manager:
+        return manager.latest_step()
+
+
+def record(folder: Path, step: int) -> dict[str, Any]:
+    """The JSON record of a step: read first, it says which arrays to expect."""
+    import orbax.checkpoint as ocp
+
+    with _manager(folder) as manager:
+        return manager.restore(step, args=ocp.args.Composite(record=ocp.args.JsonRestore())).record
+
+
+def restore(folder: Path, step: int, target: Tree) -> Tree:
+    """The arrays of a step. ``target``: the same tree of arrays or `jax.ShapeDtypeStruct`, whose
+    shapes, dtypes and shardings the result has."""
+    import orbax.checkpoint as ocp
+
+    with _manager(folder) as manager:
+        args = ocp.args.Composite(arrays=ocp.args.StandardRestore(target))
+        return manager.restore(step, args=args).arrays
+
+
+def prune(folder: Path, keep: int | None) -> None:
+    """Deletes every step but one."""
+    if not folder.is_dir():
+        return
+    with _manager(folder) as manager:
+        for step in manager.all_steps():
+            if step != keep:
+                manager.delete(step)
+
+
+def _manager(folder: Path) -> Any:
+    import orbax.checkpoint as ocp
+
+    options = ocp.CheckpointManagerOptions(
+        enable_async_checkpointing=False, cleanup_tmp_directories=True, create=True
+    )
+    return ocp.CheckpointManager(folder.resolve(), options=options)

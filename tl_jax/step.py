@@ -1,0 +1,223 @@
+"""Pure functions of a training step: pictures → loss → gradients → update.
+
+Only the trained leaves are differentiated: `gradients` closes over the frozen ones, so their
+backward pass is never built, whatever is clipped, logged or averaged afterwards. What may change from
+step to step without another compilation (learning rates, decays, step number, seeds) is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from tl_jax import optim
+from tl_jax.backbones.anatomy import Leaves, merge, statistics
+from tl_jax.data import augment
+from tl_jax.freeze import FreezePlan
+from tl_jax.tasks import classification
+
+Metrics = dict[str, Any]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class State:
+    """What a step changes, and may therefore overwrite in place.
+
+    ``params``: the trained leaves; ``stats``: the BatchNorm statistics that move; ``opt``: the
+    optimiser's state; ``ema``: moving averages of both (empty where off).
+    """
+
+    params: Leaves
+    stats: Leaves
+    opt: optax.OptState
+    ema: Leaves
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Fixed:
+    """What a step only reads.
+
+    ``params`` and ``stats``: the frozen ones; ``anchors``: pretrained values of trained leaves, which
+    L2-SP pulls towards (empty where off); ``class_weights`` (K,).
+    """
+
+    params: Leaves
+    stats: Leaves
+    anchors: Leaves
+    class_weights: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Hyper:
+    """The numbers of one step, all traced. ``lr`` and ``weight_decay`` (G,) in the plan's order."""
+
+    lr: Any
+    weight_decay: Any
+    clip: Any
+    l2_sp: Any
+    ema: Any
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Static facts of how stored pictures become the network's input, and labels targets.
+
+    ``size`` in pixels; ``channels`` what the network takes; ``mean`` and ``std`` for values in 0…1;
+    ``precision`` "float32" or "bfloat16".
+    """
+
+    classes: int
+    size: int
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    label_smoothing: float = 0.0
+    precision: str = "float32"
+    augment: Mapping[str, Any] = field(default_factory=dict)
+
+
+def inputs(images: jax.Array, recipe: Recipe) -> jax.Array:
+    """Stored uint8 pictures (B, size, size, c) → normalised float32 (B, size, size, channels)."""
+    return augment.normalise(images.astype(jnp.float32) / 255, recipe.mean, recipe.std, recipe.channels)
+
+
+def predict(
+    graph: nnx.GraphDef, recipe: Recipe, params: Leaves, stats: Leaves, images: jax.Array
+) -> jax.Array:
+    """Logits (B, K), float32, of stored pictures; ``graph`` in inference mode."""
+    model = merge(graph, _cast(params, recipe), stats)
+    return model(_cast_array(inputs(images, recipe), recipe)).astype(jnp.float32)
+
+
+def gradients(
+    graph: nnx.GraphDef,
+    recipe: Recipe,
+    state: State,
+    fixed: Fixed,
+    batch: Mapping[str, jax.Array],
+    key: jax.Array,
+    l2_sp: Any = 0.0,
+) -> tuple[Leaves, Leaves, jax.Array]:
+    """Gradients of the trained leaves, moved statistics, and the loss of one batch."""
+    picture_key, mix_key, model_key = jax.random.split(key, 3)
+    images = augment.augment(batch["image"], picture_key, recipe.augment, size=recipe.size)
+    images = augment.normalise(images, recipe.mean, recipe.std, recipe.channels)
+    target = classification.targets(batch["label"], recipe.classes, recipe.label_smoothing)
+    images, target = augment.mix(
+        images, target, mix_key, mixup=recipe.augment["mixup"], cutmix=recipe.augment["cutmix"]
+    )
+
+    def objective(params: Leaves) -> tuple[jax.Array, Leaves]:
+        model = merge(graph, _cast({**fixed.params, **params}, recipe), fixed.stats, state.stats)
+        logits = model(_cast_array(images, recipe), key=model_key)
+        value = classification.loss(logits, target, fixed.class_weights)
+        if fixed.anchors:
+            distance = optim.norm({p: params[p] - anchor for p, anchor in fixed.anchors.items()})
+            value = value + 0.5 * l2_sp * jnp.square(distance)
+        moved = statistics(model)
+        return value, {path: moved[path] for path in state.stats}
+
+    (loss, stats), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
+    return grads, stats, loss
+
+
+def apply(
+    plan: FreezePlan,
+    tx: optax.GradientTransformationExtraArgs,
+    state: State,
+    grads: Leaves,
+    stats: Leaves,
+    hyper: Hyper,
+) -> tuple[State, Metrics]:
+    """One update of the trained leaves, and what it did, group by group."""
+    length = optim.norm(grads)
+    clipped = optim.clip(grads, hyper.clip, length)
+    names = [group.name for group in plan.groups]
+    lr, decay = dict(zip(names, hyper.lr, strict=True)), dict(zip(names, hyper.weight_decay, strict=True))
+    updates, opt = tx.update(clipped, state.opt, state.params, lr=lr, weight_decay=decay)
+    params = optax.apply_updates(state.params, updates)
+    averaged = {**params, **stats}
+    ema = {path: hyper.ema * old + (1 - hyper.ema) * averaged[path] for path, old in state.ema.items()}
+
+    def by_group(leaves: Leaves, name: str) -> jax.Array:
+        return optim.norm({path: leaf for path, leaf in leaves.items() if plan.labels[path] == name})
+
+    groups = {
+        group.name: {
+            "lr": lr[group.name],
+            "grad_norm": by_group(grads, group.name),
+            "update_ratio": by_group(updates, group.name)
+            / jnp.maximum(by_group(state.params, group.name), 1e-12),
+        }
+        for group in plan.groups
+    }
+    return State(params, stats, opt, ema), {"grad_norm": length, "groups": groups}
+
+
+def train_step(
+    graph: nnx.GraphDef,
+    plan: FreezePlan,
+    tx: optax.GradientTransformationExtraArgs,
+    recipe: Recipe,
+    state: State,
+    fixed: Fixed,
+    store: Mapping[str, jax.Array],
+    index: jax.Array | None,
+    key: jax.Array,
+    step: jax.Array,
+    hyper: Hyper,
+) -> tuple[State, Metrics]:
+    """One step on one batch: a pure function of its arguments."""
+    batch = take(store, index)
+    grads, stats, loss = gradients(
+        graph, recipe, state, fixed, batch, jax.random.fold_in(key, step), hyper.l2_sp
+    )
+    state, metrics = apply(plan, tx, state, grads, stats, hyper)
+    return state, {"loss": loss, **metrics}
+
+
+def micro_step(
+    graph: nnx.GraphDef,
+    recipe: Recipe,
+    share: float,
+    state: State,
+    total: Leaves,
+    fixed: Fixed,
+    store: Mapping[str, jax.Array],
+    index: jax.Array | None,
+    key: jax.Array,
+    step: jax.Array,
+    part: jax.Array,
+    l2_sp: jax.Array,
+) -> tuple[State, Leaves, jax.Array]:
+    """Adds ``share`` of one micro-batch's gradients to ``total``. Called several times a step rather
+    than scanned: on a CPU, convolution gradients inside a loop run tens of times slower."""
+    key = jax.random.fold_in(jax.random.fold_in(key, step), part)
+    grads, stats, loss = gradients(graph, recipe, state, fixed, take(store, index), key, l2_sp)
+    total = {path: total[path] + share * grad for path, grad in grads.items()}
+    return replace(state, stats=stats), total, share * loss
+
+
+def take(store: Mapping[str, jax.Array], index: jax.Array | None) -> dict[str, jax.Array]:
+    """The batch: rows ``index`` of a resident store, or a streamed store as it is."""
+    if index is None:
+        return dict(store)
+    return {name: jnp.take(rows, index, axis=0) for name, rows in store.items()}
+
+
+def _cast(leaves: Leaves, recipe: Recipe) -> Leaves:
+    """Weights in the precision of the computation; statistics stay float32."""
+    return {path: _cast_array(leaf, recipe) for path, leaf in leaves.items()}
+
+
+def _cast_array(leaf: jax.Array, recipe: Recipe) -> jax.Array:
+    return leaf.astype(recipe.precision) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
