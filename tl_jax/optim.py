@@ -48,6 +48,11 @@ def direction(stage: Mapping[str, Any]) -> optax.GradientTransformation:
     raise ValueError(f"optimizer={stage['optimizer']!r} is none of 'adamw', 'adam', 'sgd'")
 
 
+def kind(stage: Mapping[str, Any]) -> str:
+    """Stages of one kind can hand their moments on."""
+    return "sgd" if stage["optimizer"] == "sgd" else "adam"
+
+
 def moments(state: optax.OptState) -> Moments:
     """The state by path, whatever group a path is in."""
     found: Moments = {}

@@ -1,0 +1,34 @@
+"""The persistent cache of compiled programs: a second start of the same job compiles nothing."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+log = logging.getLogger("tl_jax")
+
+
+def use_cache(setting: str) -> None:
+    """``"auto"``: below the user's cache folder; ``""``: none; else a folder.
+
+    Compiled programs are executed when they are read back, so the folder must belong to its user
+    alone; one that others may write to is not used, and a warning says so.
+    """
+    import jax
+
+    if not setting:
+        return
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = base / "tl_jax" / "programs" if setting == "auto" else Path(setting)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        facts = folder.stat()
+    except OSError as error:
+        log.warning("no compilation cache: %s", error)
+        return
+    if facts.st_uid != os.getuid() or facts.st_mode & 0o022:
+        log.warning("no compilation cache: %s can be written by others; chmod go-w it", folder)
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -1,0 +1,64 @@
+"""The end of a run: decision and calibration on validation, then the test split, once."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tl_jax import evaluation, pretrained
+from tl_jax.backbones.anatomy import Leaves, merge, split
+from tl_jax.data import Split
+from tl_jax.evaluation import Decision
+from tl_jax.job import Job
+from tl_jax.predictor import Predictor
+from tl_jax.workdir import Workdir, write_text
+
+
+def finish(job: Job, workdir: Workdir, predictor: Predictor, params: Leaves, stats: Leaves) -> dict[str, Any]:
+    """Measures the chosen weights and writes predictions and ``model/``; the result's measures.
+
+    Calibration and threshold are fitted on validation; only then is the test split looked at.
+    """
+    settings, classes = job.config.evaluation, job.data.classes
+    logits = {
+        name: predictor.logits(params, stats, split, settings.batch_size)
+        for name, split in (("val", job.data.val), ("test", job.data.test))
+    }
+    decision = evaluation.fit_decision(logits["val"], job.data.val.labels, classes=classes, settings=settings)
+    measures = {}
+    for name, pictures in (("test", job.data.test), ("val", job.data.val)):
+        measures[name] = evaluation.measure(
+            logits[name],
+            pictures.labels,
+            pictures.groups,
+            classes=classes,
+            decision=decision,
+            settings=settings,
+        )
+        text = predictions(pictures, logits[name], classes, decision)
+        write_text(workdir.predictions(name), text)
+    graph, _, _ = split(job.model)
+    pretrained.export(merge(graph, params, stats), workdir.model, classes=classes)
+    return {**measures, "decision": decision.to_dict(), "classes": list(classes)}
+
+
+def predictions(pictures: Split, logits: np.ndarray, classes: Sequence[str], decision: Decision) -> str:
+    """Predictions as CSV text: one row a picture, calibrated probabilities and the decision."""
+    probabilities = evaluation.probabilities(logits, decision)
+    decided = evaluation.decide(probabilities, decision)
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(
+        ["id", "group", *pictures.columns, "label", "decision"]
+        + [f"probability_{name}" for name in classes]
+        + [f"logit_{name}" for name in classes]
+    )
+    for i, name in enumerate(pictures.ids):
+        facts = [name, pictures.groups[i], *(column[i] for column in pictures.columns.values())]
+        numbers = [f"{value:.6g}" for value in (*probabilities[i], *logits[i])]
+        writer.writerow([*facts, classes[pictures.labels[i]], classes[decided[i]], *numbers])
+    return file.getvalue()

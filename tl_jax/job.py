@@ -1,0 +1,159 @@
+"""A job: a config turned into a loaded model, data, plans and lengths, before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from tl_jax import data as data_room
+from tl_jax import duration, freeze, pretrained, sharding
+from tl_jax.backbones.anatomy import Backbone, Preprocess, split
+from tl_jax.freeze import FreezePlan
+from tl_jax.step import Recipe
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything a run needs.
+
+    ``base_params`` and ``base_stats`` are the starting weights, on the host; ``pretrained_paths``
+    those of them that a checkpoint gave; ``durations`` the planned steps of each stage.
+    """
+
+    config: ConfigDict
+    model: Backbone
+    load_report: pretrained.LoadReport
+    data: data_room.Data
+    recipe: Recipe
+    plans: tuple[FreezePlan, ...]
+    durations: tuple[int, ...]
+    mesh: Mesh
+    base_params: Mapping[str, np.ndarray]
+    base_stats: Mapping[str, np.ndarray]
+    pretrained_paths: frozenset[str]
+
+    @property
+    def positive(self) -> int:
+        """The class to detect: `evaluation.positive`, else the last."""
+        return positive_class(self.config.evaluation.positive, self.data.classes)
+
+    def steps(self, text: str, total: int | None = None) -> int:
+        """A duration of this job's config in steps."""
+        rows = self.config.batch_size
+        return duration.steps(text, n=len(self.data.train), batch_size=rows, total=total)
+
+    def touched(self, stage: int) -> frozenset[str]:
+        """Leaves that may differ from the checkpoint the run started from, from ``stage`` on."""
+        every = (*self.base_params, *self.base_stats)
+        paths = {path for path in every if path not in self.pretrained_paths}
+        for plan in self.plans[: stage + 1]:
+            paths.update(plan.partition(self.base_params)[0])
+            paths.update(plan.partition_statistics(self.base_stats)[0])
+        return frozenset(paths)
+
+
+def prepare(config: ConfigDict, say: Callable[[str], None] = print) -> Job:
+    """Loads what a completed config names: weights, then data, then the plan of every stage."""
+    mesh = sharding.make_mesh(config.mesh.data, micro_batch(config))
+    name, arch = config.model.pretrained, config.model.arch.to_dict()
+    facts = pretrained.inspect(
+        name, arch=arch, cache_dir=config.model.cache_dir or None, offline=config.model.offline
+    )
+    preprocess = overridden(facts.preprocess, config.preprocess)
+    size = config.data.image_size or preprocess.size[0]
+    data = data_room.load(
+        config.data,
+        image_size=size,
+        channels=facts.channels,
+        resample=preprocess.resample,
+        augmented=is_geometric(config.augment),
+    )
+    for note in data.notes:
+        say(note)
+    positive_class(config.evaluation.positive, data.classes)
+
+    channels = 1 if data.channels == 1 and config.model.gray == "sum" else facts.channels
+    common = dict(image_size=size, channels=channels, dropout=config.model.dropout, seed=config.seed)
+    if name:
+        model, report = pretrained.load(
+            facts.folder,
+            num_classes=len(data.classes),
+            classes=data.classes,
+            gray=config.model.gray,
+            preprocess=preprocess,
+            **common,
+        )
+    else:
+        model, report = pretrained.scratch(
+            arch, num_classes=len(data.classes), preprocess=preprocess, **common
+        )
+    plans = tuple(freeze.plan(model, stage) for stage in config.stages)
+    _, params, stats = split(model)
+    spec = model.spec
+    recipe = Recipe(
+        classes=len(data.classes),
+        size=size,
+        channels=spec.channels,
+        mean=spec.preprocess.mean,
+        std=spec.preprocess.std,
+        label_smoothing=config.loss.label_smoothing,
+        precision=config.precision,
+        augment=config.augment.to_dict(),
+    )
+    return Job(
+        config=config,
+        model=model,
+        load_report=report,
+        data=data,
+        recipe=recipe,
+        plans=plans,
+        durations=duration.stage_steps(
+            [stage.duration for stage in config.stages], n=len(data.train), batch_size=config.batch_size
+        ),
+        mesh=mesh,
+        base_params=jax.device_get(params),
+        base_stats=jax.device_get(stats),
+        pretrained_paths=report.loaded_paths,
+    )
+
+
+def micro_batch(config: ConfigDict) -> int:
+    """Pictures that go through the network at once."""
+    if config.batch_size % config.accumulate:
+        raise ValueError(
+            f"accumulate={config.accumulate} does not divide batch_size={config.batch_size}: choose a divisor"
+        )
+    return config.batch_size // config.accumulate
+
+
+def positive_class(name: str, classes: tuple[str, ...]) -> int:
+    if name and name not in classes:
+        raise ValueError(f"evaluation.positive={name!r} is not a class of this data: {', '.join(classes)}")
+    return classes.index(name) if name else len(classes) - 1
+
+
+def overridden(preprocess: Preprocess, config: ConfigDict) -> Preprocess:
+    """The weights' own preprocessing where the config leaves it alone."""
+    return Preprocess(
+        size=preprocess.size,
+        mean=tuple(config.mean) or preprocess.mean,
+        std=tuple(config.std) or preprocess.std,
+        resample=config.resample or preprocess.resample,
+        crop=preprocess.crop,
+    )
+
+
+def is_geometric(augment: Mapping[str, Any]) -> bool:
+    """Whether the settings move pixels, which wants a canvas larger than the picture."""
+    return (
+        tuple(augment["scale"]) != (1.0, 1.0)
+        or tuple(augment["ratio"]) != (1.0, 1.0)
+        or augment["rotate"] > 0
+        or augment["shift"] > 0
+    )

@@ -1,0 +1,91 @@
+"""What a run tells while it goes: metrics.jsonl, TensorBoard, log.txt and the terminal."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from tl_jax.workdir import Workdir
+
+log = logging.getLogger("tl_jax")
+
+
+class Journal:
+    """Keeps the records of one run. On a terminal it also draws a live bar; elsewhere plain lines."""
+
+    def __init__(self, workdir: Workdir, *, console: Console | None = None) -> None:
+        self.workdir = workdir
+        self.console = console or Console(stderr=False, highlight=False, soft_wrap=True)
+        self._bar: Progress | None = None
+        self._task: Any = None
+        self._log = open(workdir.log, "a", encoding="utf-8")  # noqa: SIM115
+        self._metrics: Any = None
+        self._board: Any = None
+
+    def say(self, text: str) -> None:
+        """A line for people: on the screen, and with its time in log.txt."""
+        self.console.print(text, markup=False)
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+        for line in text.splitlines():
+            self._log.write(f"{stamp} {line}\n")
+        self._log.flush()
+
+    def open(self, step: int) -> None:
+        """Starts the record after ``step``: what an interrupted run wrote beyond it is dropped, since
+        the steps will be taken again."""
+        from tensorboardX import SummaryWriter
+
+        kept = []
+        if self.workdir.metrics.exists():
+            for line in self.workdir.metrics.read_text().splitlines():
+                try:
+                    if json.loads(line)["step"] <= step:
+                        kept.append(line + "\n")
+                except (json.JSONDecodeError, KeyError):
+                    break
+        self._metrics = open(self.workdir.metrics, "w", encoding="utf-8")  # noqa: SIM115
+        self._metrics.writelines(kept)
+        self._metrics.flush()
+        self._board = SummaryWriter(str(self.workdir.tensorboard), purge_step=step + 1 if step else None)
+
+    def record(self, step: int, values: Mapping[str, float | str | None]) -> None:
+        """One line of metrics.jsonl, and every number as a TensorBoard scalar."""
+        self._metrics.write(json.dumps({"step": step, **values}) + "\n")
+        self._metrics.flush()
+        for name, value in values.items():
+            if isinstance(value, int | float):
+                self._board.add_scalar(name, value, step)
+
+    def start_bar(self, step: int, total: int) -> None:
+        if not self.console.is_terminal or not sys.stdout.isatty():
+            return
+        self._bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+        )
+        self._task = self._bar.add_task("training", total=total, completed=step, note="compiling")
+        self._bar.start()
+
+    def advance(self, step: int, *, total: int, stage: str, note: str = "") -> None:
+        if self._bar is not None:
+            fields = {"note": note} if note else {}
+            self._bar.update(self._task, completed=step, total=total, description=stage, **fields)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        for file in (self._metrics, self._board, self._log):
+            if file is not None:
+                file.close()

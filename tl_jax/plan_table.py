@@ -1,0 +1,109 @@
+"""The FreezePlan as a table: what is trained, how fast, and what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tl_jax import freeze
+from tl_jax.freeze import FROZEN, FreezePlan, part_of
+from tl_jax.job import Job
+from tl_jax.programs import Cost
+
+HEADER = ("group", "parts", "parameters", "lr", "decay", "BatchNorm", "optimiser")
+
+
+def render(job: Job, costs: Sequence[Cost] | None = None) -> str:
+    """The plan of every stage as text; with ``costs``, FLOPs per picture too."""
+    every = freeze.count(job.base_params)
+    lines = []
+    for number, (plan, stage) in enumerate(zip(job.plans, job.config.stages, strict=True)):
+        trained = freeze.count(plan.partition(job.base_params)[0])
+        lines.append(
+            f"stage {number + 1} {stage.name!r}: train={stage.train!r}, {stage.optimizer}, {stage.duration} "
+            f"= {job.durations[number]} steps, {stage.schedule} from lr {stage.lr:g}; "
+            f"{trained:,} of {every:,} parameters train ({trained / every:.1%})"
+        )
+        lines.extend(_table([HEADER, *_rows(job, plan, number)]))
+        lines.append(f"  {prefix(plan, len(job.model.blocks))}")
+        if costs:
+            lines.append(f"  {_cost(costs[number])}")
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def prefix(plan: FreezePlan, blocks: int) -> str:
+    """Where the frozen prefix ends, in words."""
+    if plan.prefix < 0:
+        return "frozen prefix: none, the stem moves"
+    below = "" if plan.prefix == 0 else f" and blocks 0-{plan.prefix - 1}"
+    return f"frozen prefix: the stem{below}, {plan.prefix} of {blocks} blocks"
+
+
+def _rows(job: Job, plan: FreezePlan, number: int) -> list[tuple[str, ...]]:
+    """One row for what is frozen, then one a trained group, from the stem up."""
+    stage, params = job.config.stages[number], job.base_params
+    state_bytes = {"adam": 8, "adamw": 8, "sgd": 4 if stage.momentum else 0}[stage.optimizer]
+    rows = []
+    frozen = plan.partition(params)[1]
+    if frozen:
+        modes = _modes(plan, {part_of(path) for path in frozen} - plan.live)
+        rows.append((FROZEN, _parts(frozen), f"{freeze.count(frozen):,}", "-", "-", modes, "-"))
+    for group in plan.groups:
+        own = {path: leaf for path, leaf in params.items() if plan.labels[path] == group.name}
+        decay = f"{group.weight_decay:g}" if plan.decayed & own.keys() else "-"
+        rows.append(
+            (
+                group.name,
+                _parts(own),
+                f"{freeze.count(own):,}",
+                f"{stage.lr * group.lr_scale:.3g}",
+                decay,
+                _modes(plan, {part_of(path) for path in own}),
+                _bytes(state_bytes * freeze.count(own)),
+            )
+        )
+    return rows
+
+
+def _parts(paths: Sequence[str] | dict[str, object]) -> str:
+    """ "stem, blocks 0-7, neck": the parts the paths lie in."""
+    found = {part_of(path) for path in paths}
+    numbers = sorted(int(part.partition("/")[2]) for part in found if part.startswith("blocks/"))
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    blocks = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+    named = [("stem", "stem"), ("blocks", f"blocks {blocks}"), ("neck", "neck"), ("head", "head")]
+    return ", ".join(text for part, text in named if part in found or (part == "blocks" and blocks))
+
+
+def _modes(plan: FreezePlan, inside: set[str]) -> str:
+    modes = {mode for layer, mode in plan.batch_norm.items() if part_of(layer) in inside}
+    return "/".join(sorted(modes)) or "-"
+
+
+def _bytes(number: int) -> str:
+    return f"{number / 1e6:.2f} MB" if number >= 10_000 else f"{number} B"
+
+
+def _cost(cost: Cost) -> str:
+    return (
+        f"per picture: forward {cost.forward / 1e9:.3f} GFLOP, backward and update "
+        f"{cost.backward / 1e9:.3f} GFLOP; optimiser state {_bytes(cost.optimiser_bytes)}"
+    )
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns aligned: words left, numbers right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  "
+        + "  ".join(
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,107 @@
+"""The compiled functions of a stage, and what they cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from tl_jax import optim, step
+from tl_jax.backbones.anatomy import set_mode, split
+from tl_jax.job import Job
+
+
+@dataclass(frozen=True)
+class Program:
+    """``whole``: one step on one batch; ``micro`` and ``finish``: the same in pieces (`accumulate`).
+    All overwrite their state in place, and never the frozen leaves."""
+
+    tx: optax.GradientTransformationExtraArgs
+    whole: Any
+    micro: Any
+    finish: Any
+
+
+def build(job: Job, number: int) -> Program:
+    """The functions of one stage; nothing is compiled until they are called."""
+    plan = job.plans[number]
+    plan.set_modes(job.model)
+    graph, _, _ = split(job.model)
+    tx = optim.build(job.config.stages[number], plan)
+    share = 1 / job.config.accumulate
+    return Program(
+        tx,
+        jax.jit(partial(step.train_step, graph, plan, tx, job.recipe), donate_argnums=0),
+        jax.jit(partial(step.micro_step, graph, job.recipe, share), donate_argnums=(0, 1)),
+        jax.jit(partial(step.apply, plan, tx), donate_argnums=(0, 1)),
+    )
+
+
+def inference_graph(job: Job) -> nnx.GraphDef:
+    """The model's structure with everything in inference mode."""
+    set_mode(job.model, dropout=False, batch_statistics=False)
+    return split(job.model)[0]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Floating-point operations per picture, and bytes of optimiser state."""
+
+    forward: float
+    step: float
+    optimiser_bytes: int
+
+    @property
+    def backward(self) -> float:
+        """What a step takes beyond the forward pass: gradients, augmentation and the update."""
+        return self.step - self.forward
+
+
+def cost(job: Job, number: int) -> Cost:
+    """What one stage's step costs, by XLA's own count of the compiled programs."""
+    plan, program = job.plans[number], build(job, number)
+    trained, frozen = plan.partition(job.base_params)
+    moving, still = plan.partition_statistics(job.base_stats)
+    opt = jax.eval_shape(program.tx.init, trained)
+    ema = {**trained, **moving} if job.config.ema else {}
+    anchors = trained if job.config.loss.l2_sp else {}
+    weights = np.ones(job.recipe.classes, np.float32)
+    rows = job.config.batch_size // job.config.accumulate
+    pictures = (rows, *job.data.train.images.shape[1:])
+    batch = {
+        "image": jax.ShapeDtypeStruct(pictures, jnp.uint8),
+        "label": jax.ShapeDtypeStruct((rows,), jnp.int32),
+    }
+    groups = np.zeros(len(plan.groups), np.float32)
+    zero = np.float32(0)
+    arguments = (
+        step.State(trained, moving, opt, ema),
+        step.Fixed(frozen, still, anchors, weights),
+        batch,
+        None,
+        jax.random.key(0),
+        np.int32(0),
+        step.Hyper(groups, groups, zero, zero, zero),
+    )
+    size = job.recipe.size
+    images = jax.ShapeDtypeStruct((rows, size, size, pictures[-1]), jnp.uint8)
+    predict = jax.jit(partial(step.predict, inference_graph(job), job.recipe))
+    forward = predict.lower(job.base_params, job.base_stats, images)
+    leaves = jax.tree.leaves(optim.moments(opt))
+    return Cost(
+        flops(forward) / rows,
+        flops(program.whole.lower(*arguments)) / rows,
+        sum(leaf.size * leaf.dtype.itemsize for leaf in leaves),
+    )
+
+
+def flops(lowered: jax.stages.Lowered) -> float:
+    """XLA's count for a compiled program; NaN on backends that do not count."""
+    found = lowered.compile().cost_analysis()
+    return float(found.get("flops", float("nan"))) if found else float("nan")

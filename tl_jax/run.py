@@ -1,0 +1,95 @@
+"""The story of a run: prepare, show the plan, train, measure once, leave a complete folder."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from tl_jax import config as configs
+from tl_jax import evaluation, plan_table
+from tl_jax.compilation import use_cache
+from tl_jax.finish import finish
+from tl_jax.interrupt import Stop, listening
+from tl_jax.job import prepare
+from tl_jax.journal import Journal
+from tl_jax.train import Trainer
+from tl_jax.workdir import Workdir, WorkdirError, write_json, write_text
+
+NEUTRAL = ("compilation_cache", "data.cache", "data.workers", "model.cache_dir", "model.offline", "mesh.data")
+"""Settings that may differ when a run goes on: they change where things lie, not what is computed."""
+
+
+def run(config: Any, workdir: str) -> dict[str, Any]:
+    """Trains what ``config`` says and returns the result that also lies in ``workdir/result.json``.
+
+    ``config``: a mapping or ConfigDict, complete or not (`tl_jax.defaults` completes it). A run that
+    was interrupted goes on; a finished one returns its result. Raises `tl_jax.config.ConfigError` for
+    a config with problems, `WorkdirError` where ``workdir`` belongs to another config.
+    """
+    config = configs.complete(config)
+    configs.validate(config)
+    folder = Workdir(workdir)
+    with folder.locked(), listening() as stop:
+        _claim(folder, config)
+        journal = Journal(folder)
+        try:
+            if folder.result.exists():
+                journal.say(f"{folder.root} holds a finished run; nothing to do. Result: {folder.result}")
+                return json.loads(folder.result.read_text())
+            return _run(config, folder, journal, stop)
+        finally:
+            journal.close()
+
+
+def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> dict[str, Any]:
+    began = time.monotonic()
+    use_cache(config.compilation_cache)
+    job = prepare(config, journal.say)
+    write_text(folder.load_report, job.load_report.table() + "\n")
+    text = plan_table.render(job)
+    write_text(folder.plan, text + "\n")
+    journal.say(text)
+
+    trainer = Trainer(job, folder, journal, stop)
+    params, stats = trainer.run()
+    measures = finish(job, folder, trainer.predictor, params, stats)
+
+    progress = trainer.progress
+    result = {
+        **measures,
+        "best": progress.best,
+        "steps": progress.step,
+        "stages": [
+            {"name": stage.name, "end": end} for stage, end in zip(config.stages, progress.ends, strict=True)
+        ],
+        "seconds": {"total": trainer.earlier + time.monotonic() - began, "train": trainer.seconds},
+        "weights": {"source": job.load_report.source, "identity": job.load_report.identity},
+        "data": {"fingerprint": job.data.fingerprint, "notes": list(job.data.notes)},
+        "seed": config.seed,
+        "versions": {"jax": jax.__version__},
+    }
+    write_json(folder.result, result)
+    journal.say(f"validation, weights of step {progress.best and progress.best['step']}:")
+    journal.say(evaluation.format_table(result["val"]))
+    journal.say("test:")
+    journal.say(evaluation.format_table(result["test"]))
+    journal.say(f"result: {folder.result}")
+    return result
+
+
+def _claim(folder: Workdir, config: ConfigDict) -> None:
+    """Makes the folder this config's own, or makes sure that it already is."""
+    if not folder.config.exists():
+        write_text(folder.config, configs.to_json(config) + "\n")
+        return
+    theirs = configs.from_json(folder.config.read_text())
+    lines = [line for line in configs.differences(theirs, config) if line.partition(":")[0] not in NEUTRAL]
+    if lines:
+        raise WorkdirError(
+            f"{folder.root} holds a run of another config; choose another --workdir or undo:\n  "
+            + "\n  ".join(lines)
+        )

@@ -1,0 +1,27 @@
+"""``python -m tl_jax.summary --config=…``: the plan of a run and its cost, without training."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main(argv: list[str]) -> int:
+    """Prints the loading report and every stage's plan."""
+    from tl_jax import config as configs
+
+    parsed = configs.parse(argv)
+
+    from tl_jax import plan_table, programs
+    from tl_jax.compilation import use_cache
+    from tl_jax.job import prepare
+
+    use_cache(parsed.config.compilation_cache)
+    job = prepare(parsed.config)
+    print(job.load_report.table())
+    costs = [programs.cost(job, number) for number in range(len(job.plans))]
+    print(plan_table.render(job, costs))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
