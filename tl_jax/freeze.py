@@ -240,7 +240,8 @@ def _groups(
         members.setdefault((path.partition("/")[0], scale, decay), []).append(path)
 
     groups, labels = [], dict.fromkeys(params, FROZEN)
-    for (_, scale, decay), paths in sorted(members.items(), key=lambda item: model.depth(item[1][0])):
+    order = list(parts(model))
+    for (_, scale, decay), paths in sorted(members.items(), key=lambda m: order.index(part_of(m[1][0]))):
         name = _unique(_name(paths), {group.name for group in groups})
         groups.append(Group(name, scale, decay))
         labels.update(dict.fromkeys(paths, name))
