@@ -19,6 +19,7 @@ def config() -> dict[str, Any]:
         accumulate=1,  # micro-batches a step; batch_size is divided among them
         precision="float32",  # "float32" | "bfloat16": compute; weights and statistics stay float32
         log_every="20 steps",
+        task="classification",  # a name in `tl_jax.tasks.TASKS`, or a function returning a `Task`
         data=data(),
         preprocess=preprocess(),
         augment=augment(),

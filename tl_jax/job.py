@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from tl_jax import data as data_room
-from tl_jax import duration, freeze, pretrained, sharding
+from tl_jax import duration, freeze, pretrained, sharding, tasks
 from tl_jax.backbones.anatomy import Backbone, Preprocess, split
 from tl_jax.freeze import FreezePlan
 from tl_jax.step import Recipe
@@ -60,6 +60,7 @@ class Job:
 
 def prepare(config: ConfigDict, say: Callable[[str], None] = print) -> Job:
     """Loads what a completed config names: weights, then data, then the plan of every stage."""
+    task = tasks.find(config.task)
     mesh = sharding.make_mesh(config.mesh.data, micro_batch(config))
     name, arch = config.model.pretrained, config.model.arch.to_dict()
     facts = pretrained.inspect(
@@ -83,7 +84,7 @@ def prepare(config: ConfigDict, say: Callable[[str], None] = print) -> Job:
     if name:
         model, report = pretrained.load(
             facts.folder,
-            num_classes=len(data.classes),
+            num_classes=task.outputs(len(data.classes)),
             classes=data.classes,
             gray=config.model.gray,
             preprocess=preprocess,
@@ -91,12 +92,13 @@ def prepare(config: ConfigDict, say: Callable[[str], None] = print) -> Job:
         )
     else:
         model, report = pretrained.scratch(
-            arch, num_classes=len(data.classes), preprocess=preprocess, **common
+            arch, num_classes=task.outputs(len(data.classes)), preprocess=preprocess, **common
         )
     plans = tuple(freeze.plan(model, stage) for stage in config.stages)
     _, params, stats = split(model)
     spec = model.spec
     recipe = Recipe(
+        task=task,
         classes=len(data.classes),
         size=size,
         channels=spec.channels,

@@ -20,7 +20,7 @@ from tl_jax import optim
 from tl_jax.backbones.anatomy import Leaves, merge, statistics
 from tl_jax.data import augment
 from tl_jax.freeze import FreezePlan
-from tl_jax.tasks import classification
+from tl_jax.tasks import Task
 
 Metrics = dict[str, Any]
 
@@ -75,6 +75,7 @@ class Recipe:
     ``precision`` "float32" or "bfloat16".
     """
 
+    task: Task
     classes: int
     size: int
     channels: int
@@ -95,7 +96,8 @@ def predict(
 ) -> jax.Array:
     """Logits (B, K), float32, of stored pictures; ``graph`` in inference mode."""
     model = merge(graph, _cast(params, recipe), stats)
-    return model(_cast_array(inputs(images, recipe), recipe)).astype(jnp.float32)
+    outputs = model(_cast_array(inputs(images, recipe), recipe))
+    return recipe.task.logits(outputs).astype(jnp.float32)
 
 
 def gradients(
@@ -111,15 +113,15 @@ def gradients(
     picture_key, mix_key, model_key = jax.random.split(key, 3)
     images = augment.augment(batch["image"], picture_key, recipe.augment, size=recipe.size)
     images = augment.normalise(images, recipe.mean, recipe.std, recipe.channels)
-    target = classification.targets(batch["label"], recipe.classes, recipe.label_smoothing)
+    target = recipe.task.targets(batch["label"], recipe.classes, recipe.label_smoothing)
     images, target = augment.mix(
         images, target, mix_key, mixup=recipe.augment["mixup"], cutmix=recipe.augment["cutmix"]
     )
 
     def objective(params: Leaves) -> tuple[jax.Array, Leaves]:
         model = merge(graph, _cast({**fixed.params, **params}, recipe), fixed.stats, state.stats)
-        logits = model(_cast_array(images, recipe), key=model_key)
-        value = classification.loss(logits, target, fixed.class_weights)
+        outputs = model(_cast_array(images, recipe), key=model_key)
+        value = recipe.task.loss(outputs, target, fixed.class_weights)
         if fixed.anchors:
             distance = optim.norm({p: params[p] - anchor for p, anchor in fixed.anchors.items()})
             value = value + 0.5 * l2_sp * jnp.square(distance)
