@@ -1,4 +1,4 @@
-"""Backbone families: one file each, found by the ``model_type`` of a Hugging Face config."""
+"""Backbones, one family a file, and the one dict that names them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ from typing import Any
 from tl_jax.backbones import resnet, vit
 
 FAMILIES: dict[str, ModuleType] = {"resnet": resnet, "vit": vit, "deit": vit}
-"""The one place to enter a new family."""
+"""The module of each ``model_type`` of a Hugging Face ``config.json``."""
 
 
 def family(config: Mapping[str, Any]) -> ModuleType:
-    """The family of a config. Raises ValueError naming the known ones, and the nearest."""
-    kind = config.get("model_type")
-    if kind in FAMILIES:
-        return FAMILIES[kind]
-    near = difflib.get_close_matches(str(kind), FAMILIES, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"model_type={kind!r} is not known here; known: {', '.join(FAMILIES)}{hint}")
+    """The module that builds what a Hugging Face config describes.
+
+    Raises:
+      ValueError: naming the known families, and the nearest.
+    """
+    known = ", ".join(FAMILIES)
+    name = config.get("model_type")
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"the model's config has no 'model_type'; it must be one of {known}")
+    if name not in FAMILIES:
+        near = difflib.get_close_matches(name, FAMILIES, n=1, cutoff=0.0)[0]
+        raise ValueError(f"model_type={name!r} is unknown; the nearest of {known} is {near!r}")
+    return FAMILIES[name]

@@ -1,133 +1,152 @@
-"""ResNet (He et al. 2016), as Hugging Face's `ResNetForImageClassification` lays it out.
+"""ResNet: everything that a ``config.json`` with ``model_type: "resnet"`` can say.
 
-Basic blocks (two 3×3 convolutions) or bottlenecks (1×1, 3×3, 1×1). The stem is a 7×7 convolution with
-stride 2 and a max-pool; the blocks of all levels follow one another; the neck averages over the map.
+He et al. 2015, arXiv:1512.03385, in the layout of ``transformers.ResNetForImageClassification``. Blocks
+are residual blocks, flat over the levels: ResNet-50 has 16, and its levels end after 3, 7, 13 and 16. The
+stem is convolution and max-pooling (stride 4), the neck the mean over the picture.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import accumulate
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
+from tl_jax.backbones import hf_config
 from tl_jax.backbones.anatomy import Backbone, Carry, Head, Preprocess, Spec
-from tl_jax.backbones.layers import activation, batch_norm, label_count
+from tl_jax.backbones.convolution import Conv, max_pool
 from tl_jax.pretrained.rules import Ignore, Rule
 from tl_jax.pretrained.transforms import CONV, FIRST_CONV, LINEAR, Transform
 
-DEFAULTS: dict[str, Any] = dict(
-    num_channels=3,
-    embedding_size=64,
-    hidden_sizes=[256, 512, 1024, 2048],
-    depths=[3, 4, 6, 3],
-    layer_type="bottleneck",
-    hidden_act="relu",
-    downsample_in_first_stage=False,
-    downsample_in_bottleneck=False,
-)
-"""What a ``config.json`` leaves out."""
-
-_BASIC = dict(model_type="resnet", layer_type="basic", hidden_sizes=[64, 128, 256, 512])
-_BOTTLENECK = dict(model_type="resnet", layer_type="bottleneck", hidden_sizes=[256, 512, 1024, 2048])
-sizes: dict[str, dict[str, Any]] = {
-    "resnet-18": {**_BASIC, "depths": [2, 2, 2, 2]},
-    "resnet-34": {**_BASIC, "depths": [3, 4, 6, 3]},
-    "resnet-50": {**_BOTTLENECK, "depths": [3, 4, 6, 3]},
-    "resnet-101": {**_BOTTLENECK, "depths": [3, 4, 23, 3]},
-    "resnet-152": {**_BOTTLENECK, "depths": [3, 8, 36, 3]},
+DEFAULTS: dict[str, Any] = {
+    "num_channels": 3,
+    "embedding_size": 64,
+    "hidden_sizes": (256, 512, 1024, 2048),
+    "depths": (3, 4, 6, 3),
+    "layer_type": "bottleneck",
+    "hidden_act": "relu",
+    "downsample_in_first_stage": False,
+    "downsample_in_bottleneck": False,
 }
-"""Named sizes: Hugging Face configs."""
+"""What transformers takes where a config says nothing: ResNet-50."""
 
-_REDUCTION = 4  # a bottleneck's inner width is its outer width over this
+_REDUCTION = 4  # a bottleneck's inner width is a quarter of its outer one
+_STEM_STRIDE = 4
+
+
+def _size(depths: tuple[int, ...], layer_type: str) -> dict[str, Any]:
+    widths = (64, 128, 256, 512) if layer_type == "basic" else (256, 512, 1024, 2048)
+    return {"model_type": "resnet", "depths": depths, "hidden_sizes": widths, "layer_type": layer_type}
+
+
+sizes: dict[str, dict[str, Any]] = {
+    "resnet-18": _size((2, 2, 2, 2), "basic"),
+    "resnet-34": _size((3, 4, 6, 3), "basic"),
+    "resnet-50": _size((3, 4, 6, 3), "bottleneck"),
+    "resnet-101": _size((3, 4, 23, 3), "bottleneck"),
+    "resnet-152": _size((3, 8, 36, 3), "bottleneck"),
+}
+"""Named configs, as `build` takes them."""
 
 
 class ConvNorm(nnx.Module):
-    """Convolution without bias, padded by half its kernel, then BatchNorm."""
+    """Convolution and batch normalisation: x (B, h, w, in) → (B, h', w', out)."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, *, rngs: nnx.Rngs):
-        pad = kernel // 2
-        self.conv = nnx.Conv(
-            inputs,
-            outputs,
-            (kernel, kernel),
-            strides=(stride, stride),
-            padding=((pad, pad), (pad, pad)),
-            use_bias=False,
-            kernel_init=nnx.initializers.variance_scaling(2.0, "fan_out", "normal"),
-            rngs=rngs,
-        )
-        self.norm = batch_norm(outputs, rngs)
+    def __init__(self, inputs: int, outputs: int, size: int, *, stride: int = 1, rngs: nnx.Rngs):
+        self.conv = Conv(inputs, outputs, size, stride=stride, rngs=rngs)
+        # PyTorch's momentum of 0.1 is the weight of the new value; here it is that of the old one.
+        self.norm = nnx.BatchNorm(outputs, momentum=0.9, epsilon=1e-5, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return self.norm(self.conv(x))
+        # BatchNorm answers in the precision of its statistics, which stay float32.
+        return self.norm(self.conv(x)).astype(x.dtype)
 
 
 class Stem(nnx.Module):
-    """Images (B, H, W, C) → (B, H/4, W/4, embedding)."""
+    """A 7×7 convolution and a 3×3 max-pool: (B, H, W, channels) → x (B, H/4, W/4, width)."""
 
     def __init__(self, channels: int, width: int, act: str, *, rngs: nnx.Rngs):
-        self.embed = ConvNorm(channels, width, 7, 2, rngs=rngs)
-        self.act = activation(act)
+        self.layer = ConvNorm(channels, width, 7, stride=2, rngs=rngs)
+        self.act = hf_config.ACTIVATIONS[act]
 
     def __call__(self, inputs: jax.Array, *, key: jax.Array | None = None) -> Carry:
-        x = self.act(self.embed(inputs))
-        return {"x": nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))}
+        return {"x": max_pool(self.act(self.layer(inputs)))}
 
 
 class Block(nnx.Module):
-    """A residual block. ``kernels`` and ``strides`` of its convolutions, ``widths`` of their outputs."""
+    """A residual block: two 3×3 layers ("basic"), or 1×1, 3×3 and 1×1 ("bottleneck").
+
+    ``stride`` acts in the first layer of a basic block, and in the second of a bottleneck unless
+    ``first`` asks for the first. The shortcut is a 1×1 layer where the shape changes. ``act`` comes after the
+    sum; inside the block transformers has ReLU whatever ``hidden_act`` says.
+    """
 
     def __init__(
-        self,
-        inputs: int,
-        widths: list[int],
-        kernels: list[int],
-        strides: list[int],
-        act: str,
-        *,
-        rngs: nnx.Rngs,
+        self, kind: str, inputs: int, outputs: int, stride: int, act: str, *, first: bool, rngs: nnx.Rngs
     ):
-        before = [inputs, *widths[:-1]]
-        sizes = zip(before, widths, kernels, strides, strict=True)
-        self.layers = nnx.List([ConvNorm(*size, rngs=rngs) for size in sizes])
-        stride = max(strides)
-        if inputs != widths[-1] or stride != 1:
-            self.shortcut = ConvNorm(inputs, widths[-1], 1, stride, rngs=rngs)
+        if kind == "basic":
+            widths, kernels, strides = (outputs, outputs), (3, 3), (stride, 1)
         else:
-            self.shortcut = None
-        self.act = activation(act)
+            inner = outputs // _REDUCTION
+            widths, kernels = (inner, inner, outputs), (1, 3, 1)
+            strides = (stride, 1, 1) if first else (1, stride, 1)
+        self.layers = nnx.List(
+            [
+                ConvNorm(a, b, size, stride=step, rngs=rngs)
+                for a, b, size, step in zip((inputs, *widths), widths, kernels, strides, strict=False)
+            ]
+        )
+        self.shortcut = None
+        if inputs != outputs or stride != 1:
+            self.shortcut = ConvNorm(inputs, outputs, 1, stride=stride, rngs=rngs)
+        self.act = hf_config.ACTIVATIONS[act]
 
     def __call__(self, carry: Carry, *, key: jax.Array | None = None) -> Carry:
-        x = inputs = carry["x"]
+        x = carry["x"]
+        shortcut = x if self.shortcut is None else self.shortcut(x)
         for layer in self.layers[:-1]:
-            x = jax.nn.relu(layer(x))  # inside a block always relu, as in the original
-        x = self.layers[-1](x)
-        return {"x": self.act(x + (inputs if self.shortcut is None else self.shortcut(inputs)))}
+            x = jax.nn.relu(layer(x))
+        return {**carry, "x": self.act(self.layers[-1](x) + shortcut)}
 
 
 class Neck(nnx.Module):
-    """Average over the map: (B, h, w, c) → (B, c)."""
+    """The mean over the picture: x (B, h, w, c) → (B, c)."""
 
     def __call__(self, carry: Carry, *, key: jax.Array | None = None) -> jax.Array:
         return jnp.mean(carry["x"], axis=(1, 2))
 
 
 class ResNet(Backbone):
-    """See the module docstring."""
+    """See the module docstring; made by `build`."""
 
-    def __init__(self, spec: Spec, config: Mapping[str, Any], outputs: int, dropout: float, rngs: nnx.Rngs):
-        self.spec = spec
+    def __init__(
+        self, config: Mapping[str, Any], spec: Spec, *, outputs: int, dropout: float, rngs: nnx.Rngs
+    ):
         act = config["hidden_act"]
-        self.stem = Stem(spec.channels, config["embedding_size"], act, rngs=rngs)
-        self.blocks = nnx.List([Block(*shape, act, rngs=rngs) for shape in _block_shapes(config)])
+        self.spec = spec
+        self.stem = Stem(config["num_channels"], config["embedding_size"], act, rngs=rngs)
+        self.blocks = nnx.List(
+            [
+                Block(
+                    config["layer_type"],
+                    inputs,
+                    width,
+                    stride,
+                    act,
+                    first=config["downsample_in_bottleneck"],
+                    rngs=rngs,
+                )
+                for _, _, inputs, width, stride in _chain(config)
+            ]
+        )
         self.neck = Neck()
         self.head = Head(spec.features, outputs, dropout=dropout, rngs=rngs)
 
     def feature_map(self, carry: Carry) -> jax.Array:
+        """The carry as a map (B, h, w, c)."""
         return carry["x"]
 
 
@@ -141,70 +160,98 @@ def build(
     dropout: float = 0.0,
     rngs: nnx.Rngs,
 ) -> ResNet:
-    """A ResNet of a Hugging Face config. ``image_size`` is accepted and has no effect: any will do.
+    """A ResNet with random weights, in training mode.
 
-    Raises ValueError for a ``layer_type`` that does not exist.
+    Args:
+      config: a Hugging Face configuration; what it lacks is that of ResNet-50.
+      preprocess: how the pictures were prepared; None is that of ImageNet.
+      channels: input channels, if not the config's.
+      image_size: pixels; recorded only, a ResNet takes any size.
+      outputs: of the head, if not as many as the config has labels.
+      dropout: probability, before the head.
+      rngs: for the initial weights.
+
+    Raises:
+      ConfigError: listing everything in the config that cannot be built.
     """
-    config = {**DEFAULTS, **config}
-    if config["layer_type"] not in ("basic", "bottleneck"):
-        raise ValueError(f"layer_type={config['layer_type']!r} is neither 'basic' nor 'bottleneck'")
-    first = 8 if config["downsample_in_first_stage"] else 4
+    config = _checked(config, channels)
+    channels = config["num_channels"]
+    widths = tuple(config["hidden_sizes"])
+    strides = _level_strides(config)
     spec = Spec(
         family="resnet",
-        levels=tuple(accumulate(config["depths"])),
-        strides=tuple(first * 2**level for level in range(len(config["depths"]))),
-        widths=tuple(config["hidden_sizes"]),
-        features=config["hidden_sizes"][-1],
-        channels=channels or config["num_channels"],
-        preprocess=preprocess or Preprocess(),
-        config=config,
+        levels=tuple(int(n) for n in np.cumsum(config["depths"])),
+        strides=tuple(int(s) for s in _STEM_STRIDE * np.cumprod(strides)),
+        widths=widths,
+        features=widths[-1],
+        channels=channels,
+        preprocess=hf_config.adapted(preprocess or Preprocess(), channels=channels, image_size=image_size),
+        config={**config, "model_type": "resnet", "architectures": ["ResNetForImageClassification"]},
     )
-    return ResNet(spec, config, label_count(config) if outputs is None else outputs, dropout, rngs)
-
-
-def _block_shapes(config: Mapping[str, Any]) -> list[tuple[int, list[int], list[int], list[int]]]:
-    """For each block: inputs, widths, kernels, strides."""
-    shapes, inputs = [], config["embedding_size"]
-    for level, (width, depth) in enumerate(zip(config["hidden_sizes"], config["depths"], strict=True)):
-        for i in range(depth):
-            down = i == 0 and (level > 0 or config["downsample_in_first_stage"])
-            stride = 2 if down else 1
-            if config["layer_type"] == "basic":
-                shapes.append((inputs, [width, width], [3, 3], [stride, 1]))
-            else:
-                inner = width // _REDUCTION
-                strides = [stride, 1, 1] if config["downsample_in_bottleneck"] else [1, stride, 1]
-                shapes.append((inputs, [inner, inner, width], [1, 3, 1], strides))
-            inputs = width
-    return shapes
+    outputs = hf_config.outputs(config) if outputs is None else outputs
+    return ResNet(config, spec, outputs=outputs, dropout=dropout, rngs=rngs)
 
 
 def table(config: Mapping[str, Any]) -> tuple[Rule | Ignore, ...]:
-    """Checkpoint names ↔ our paths."""
-    config = {**DEFAULTS, **config}
-    rules = _conv_norm("[resnet.]embedder.embedder", "stem/embed", FIRST_CONV)
-    places = [(lv, i) for lv, depth in enumerate(config["depths"]) for i in range(depth)]
-    for number, (place, shape) in enumerate(zip(places, _block_shapes(config), strict=True)):
-        theirs = "[resnet.]encoder.stages.{}.layers.{}".format(*place)
-        ours = f"blocks/{number}"
-        inputs, widths, _, strides = shape
-        for i in range(len(widths)):
-            rules += _conv_norm(f"{theirs}.layer.{i}", f"{ours}/layers/{i}")
-        if inputs != widths[-1] or max(strides) != 1:
-            rules += _conv_norm(f"{theirs}.shortcut", f"{ours}/shortcut")
+    """How the arrays of ``ResNetForImageClassification`` (or of ``ResNetModel``) become our leaves."""
+    config = _checked(config, None)
+    bottleneck = config["layer_type"] == "bottleneck"
+    lines = _conv_norm("[resnet.]embedder.embedder", "stem/layer", FIRST_CONV)
+    for i, (level, j, inputs, outputs, stride) in enumerate(_chain(config)):
+        theirs, ours = f"[resnet.]encoder.stages.{level}.layers.{j}", f"blocks/{i}"
+        for k in range(3 if bottleneck else 2):
+            lines += _conv_norm(f"{theirs}.layer.{k}", f"{ours}/layers/{k}")
+        if inputs != outputs or stride != 1:
+            lines += _conv_norm(f"{theirs}.shortcut", f"{ours}/shortcut")
     return (
-        *rules,
+        *lines,
         Rule("classifier.1.weight", "head/linear/kernel", LINEAR),
         Rule("classifier.1.bias", "head/linear/bias"),
-        Ignore("*.num_batches_tracked", "a counter that inference does not use"),
     )
 
 
-def _conv_norm(theirs: str, ours: str, conv: Transform = CONV) -> list[Rule]:
+def _conv_norm(theirs: str, ours: str, transform: Transform = CONV) -> list[Rule | Ignore]:
+    norm = f"{theirs}.normalization"
     return [
-        Rule(f"{theirs}.convolution.weight", f"{ours}/conv/kernel", conv),
-        Rule(f"{theirs}.normalization.weight", f"{ours}/norm/scale"),
-        Rule(f"{theirs}.normalization.bias", f"{ours}/norm/bias"),
-        Rule(f"{theirs}.normalization.running_mean", f"{ours}/norm/mean"),
-        Rule(f"{theirs}.normalization.running_var", f"{ours}/norm/var"),
+        Rule(f"{theirs}.convolution.weight", f"{ours}/conv/kernel", transform),
+        Rule(f"{norm}.weight", f"{ours}/norm/scale"),
+        Rule(f"{norm}.bias", f"{ours}/norm/bias"),
+        Rule(f"{norm}.running_mean", f"{ours}/norm/mean"),
+        Rule(f"{norm}.running_var", f"{ours}/norm/var"),
+        Ignore(
+            f"{norm}.num_batches_tracked",
+            "PyTorch counts batches here; it acts only without momentum",
+            np.zeros((), np.int64),
+        ),
     ]
+
+
+def _checked(config: Mapping[str, Any], channels: int | None) -> dict[str, Any]:
+    config = hf_config.complete(config, DEFAULTS, num_channels=channels)
+    problems = hf_config.problems(config, DEFAULTS)
+    if config["layer_type"] not in ("basic", "bottleneck"):
+        problems.append(f"layer_type={config['layer_type']!r} is neither 'basic' nor 'bottleneck'")
+    if not problems and len(config["depths"]) != len(config["hidden_sizes"]):
+        problems.append(
+            f"depths={config['depths']!r} and hidden_sizes={config['hidden_sizes']!r} must be of one length"
+        )
+    if problems:
+        raise hf_config.ConfigError("resnet", problems)
+    return config
+
+
+def _level_strides(config: Mapping[str, Any]) -> list[int]:
+    return [
+        2 if level > 0 or config["downsample_in_first_stage"] else 1 for level in range(len(config["depths"]))
+    ]
+
+
+def _chain(config: Mapping[str, Any]) -> list[tuple[int, int, int, int, int]]:
+    """Every block in order: its level, its number in the level, input width, output width, stride."""
+    chain, inputs = [], config["embedding_size"]
+    strides = _level_strides(config)
+    for level, (depth, outputs) in enumerate(zip(config["depths"], config["hidden_sizes"], strict=True)):
+        for j in range(depth):
+            chain.append((level, j, inputs, outputs, strides[level] if j == 0 else 1))
+            inputs = outputs
+    return chain

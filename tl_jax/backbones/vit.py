@@ -1,163 +1,218 @@
-"""Vision Transformer (Dosovitskiy et al. 2021) and DeiT (Touvron et al. 2021), as Hugging Face's
-`ViTForImageClassification`, `DeiTForImageClassification` and `…WithTeacher` lay them out.
+"""ViT and DeiT: everything that a ``config.json`` with ``model_type: "vit"`` or ``"deit"`` can say.
 
-The stem cuts the picture into patches, projects them and adds tokens and positions; the neck is the
-last LayerNorm and the choice of tokens. DeiT with a teacher averages two heads, one on the class token
-and one on the distillation token: that is one linear head on both tokens, and so it is held here.
+Dosovitskiy et al. 2020, arXiv:2010.11929, and Touvron et al. 2020, arXiv:2012.12877, in the layout of
+``transformers``' ``ViTForImageClassification``, ``DeiTForImageClassification`` and
+``DeiTForImageClassificationWithTeacher``. The stem cuts patches and adds tokens and positions; blocks are
+encoder layers; the neck is the final norm and the choice of the class token.
+
+A DeiT with teacher averages two linear heads, on the class and on the distillation token. That is one
+linear head on both tokens end to end: ``features`` is then twice the width.
+
+All blocks work at one resolution. Levels are quarters of the depth, so that "level 3 and above" is the
+upper half here as it is the two coarsest resolutions of a ResNet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
+from tl_jax.backbones import hf_config
 from tl_jax.backbones.anatomy import Backbone, Carry, Head, Preprocess, Spec
-from tl_jax.backbones.layers import activation, label_count, split_key
 from tl_jax.pretrained.rules import Ignore, Rule
-from tl_jax.pretrained.transforms import FIRST_CONV, LINEAR, MEAN, MEAN_OF_HEADS, Shape, Transform, positions
+from tl_jax.pretrained.transforms import FIRST_CONV, LINEAR, MEAN, MEAN_OF_HEADS, positions
 
-DEFAULTS: dict[str, Any] = dict(
-    hidden_size=768,
-    num_hidden_layers=12,
-    num_attention_heads=12,
-    intermediate_size=3072,
-    hidden_act="gelu",
-    hidden_dropout_prob=0.0,
-    attention_probs_dropout_prob=0.0,
-    layer_norm_eps=1e-12,
-    image_size=224,
-    patch_size=16,
-    num_channels=3,
-    qkv_bias=True,
-)
-"""What a ``config.json`` leaves out."""
-
-_VIT = dict(model_type="vit", architectures=["ViTForImageClassification"])
-_DEIT = dict(model_type="deit", architectures=["DeiTForImageClassificationWithTeacher"])
-_TINY = dict(hidden_size=192, num_attention_heads=3, intermediate_size=768)
-_SMALL = dict(hidden_size=384, num_attention_heads=6, intermediate_size=1536)
-sizes: dict[str, dict[str, Any]] = {
-    "vit-tiny-patch16-224": {**_VIT, **_TINY},
-    "vit-small-patch16-224": {**_VIT, **_SMALL},
-    "vit-base-patch16-224": dict(_VIT),
-    "vit-base-patch32-224": {**_VIT, "patch_size": 32},
-    "vit-large-patch16-224": {
-        **_VIT,
-        **dict(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096),
-    },
-    "deit-tiny-distilled-patch16-224": {**_DEIT, **_TINY},
-    "deit-small-distilled-patch16-224": {**_DEIT, **_SMALL},
-    "deit-base-distilled-patch16-224": dict(_DEIT),
+DEFAULTS: dict[str, Any] = {
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "hidden_act": "gelu",
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+    "initializer_range": 0.02,
+    "layer_norm_eps": 1e-12,
+    "image_size": 224,
+    "patch_size": 16,
+    "num_channels": 3,
+    "qkv_bias": True,
 }
-"""Named sizes: Hugging Face configs."""
+"""What transformers takes where a config says nothing: ViT-B/16."""
+
+_TEACHER = "DeiTForImageClassificationWithTeacher"
+
+
+def _size(width: int, depth: int, heads: int, patch: int, **more: Any) -> dict[str, Any]:
+    return {
+        "model_type": "vit",
+        "hidden_size": width,
+        "num_hidden_layers": depth,
+        "num_attention_heads": heads,
+        "intermediate_size": 4 * width,
+        "patch_size": patch,
+        **more,
+    }
+
+
+_DISTILLED = {"model_type": "deit", "architectures": [_TEACHER]}
+
+sizes: dict[str, dict[str, Any]] = {
+    "vit-tiny-patch16-224": _size(192, 12, 3, 16),
+    "vit-small-patch16-224": _size(384, 12, 6, 16),
+    "vit-base-patch16-224": _size(768, 12, 12, 16),
+    "vit-base-patch32-224": _size(768, 12, 12, 32),
+    "vit-large-patch16-224": _size(1024, 24, 16, 16),
+    "vit-huge-patch14-224": _size(1280, 32, 16, 14),
+    "deit-tiny-distilled-patch16-224": _size(192, 12, 3, 16, **_DISTILLED),
+    "deit-small-distilled-patch16-224": _size(384, 12, 6, 16, **_DISTILLED),
+    "deit-base-distilled-patch16-224": _size(768, 12, 12, 16, **_DISTILLED),
+}
+"""Named configs, as `build` takes them."""
+
+
+class Patches(nnx.Module):
+    """Pictures (B, H, W, channels) → patches projected to (B, h·w, width), row by row.
+
+    ``kernel`` (ph, pw, channels, width) is that of a convolution whose stride is its size, which is a
+    reshape and a matrix product. Pixels beyond the last whole patch are left out.
+    """
+
+    def __init__(self, patch: tuple[int, int], channels: int, width: int, *, scale: float, rngs: nnx.Rngs):
+        self.kernel = nnx.Param(_normal(scale)(rngs.params(), (*patch, channels, width)))
+        self.bias = nnx.Param(jnp.zeros((width,)))
+
+    def __call__(self, images: jax.Array) -> jax.Array:
+        kernel = self.kernel[...]
+        ph, pw, channels, width = kernel.shape
+        h, w = images.shape[1] // ph, images.shape[2] // pw
+        cells = images[:, : h * ph, : w * pw].reshape(-1, h, ph, w, pw, channels)
+        cells = cells.transpose(0, 1, 3, 2, 4, 5).reshape(-1, h * w, ph * pw * channels)
+        return cells @ kernel.reshape(-1, width) + self.bias[...].reshape(1, 1, -1)
 
 
 class Stem(nnx.Module):
-    """Images (B, H, W, C) → tokens (B, prefix + H/p · W/p, d)."""
+    """Patches behind their tokens, with positions: (B, H, W, channels) → x (B, tokens + h·w, width)."""
 
-    def __init__(self, config: Mapping[str, Any], channels: int, grid: int, *, rngs: nnx.Rngs):
-        width, self.patch = config["hidden_size"], config["patch_size"]
-        init = nnx.initializers.truncated_normal(0.02)
-        self.project = nnx.Linear(self.patch**2 * channels, width, kernel_init=init, rngs=rngs)
-        self.class_token = nnx.Param(jnp.zeros((1, 1, width)))
-        if _is_distilled(config):
-            self.distillation_token = nnx.Param(jnp.zeros((1, 1, width)))
-        tokens = grid**2 + prefix_tokens(config)
-        self.position = nnx.Param(init(rngs.params(), (1, tokens, width)))
+    def __init__(self, config: Mapping[str, Any], *, rngs: nnx.Rngs):
+        width, scale = config["hidden_size"], config["initializer_range"]
+        patch, channels = hf_config.pair(config["patch_size"]), config["num_channels"]
+        h, w = _grid(config)
+        self.image_size = hf_config.pair(config["image_size"])
+        self.channels = channels
+        self.patch = Patches(patch, channels, width, scale=scale, rngs=rngs)
+        self.class_token = nnx.Param(_normal(scale)(rngs.params(), (1, 1, width)))
+        self.distillation_token = None
+        if _tokens(config) == 2:
+            self.distillation_token = nnx.Param(_normal(scale)(rngs.params(), (1, 1, width)))
+        self.positions = nnx.Param(_normal(scale)(rngs.params(), (1, _tokens(config) + h * w, width)))
         self.dropout = nnx.Dropout(config["hidden_dropout_prob"])
-        self.distilled = _is_distilled(config)
 
     def __call__(self, inputs: jax.Array, *, key: jax.Array | None = None) -> Carry:
-        b, h, w, c = inputs.shape
-        p = self.patch
-        patches = inputs.reshape(b, h // p, p, w // p, p, c).transpose(0, 1, 3, 2, 4, 5)
-        x = self.project(patches.reshape(b, (h // p) * (w // p), p * p * c))
-        tokens = [self.class_token[...]] + ([self.distillation_token[...]] if self.distilled else [])
-        prefix = [jnp.broadcast_to(token, (b, *token.shape[1:])).astype(x.dtype) for token in tokens]
-        return {"x": self.dropout(jnp.concatenate([*prefix, x], axis=1) + self.position[...], rngs=key)}
+        if inputs.shape[1:] != (*self.image_size, self.channels):
+            raise ValueError(
+                f"this ViT takes pictures of (height, width, channels) {(*self.image_size, self.channels)}, "
+                f"not {inputs.shape[1:]}: resize them, or build it with another image_size"
+            )
+        patches = self.patch(inputs)
+        tokens = [self.class_token, self.distillation_token]
+        shape = (patches.shape[0], 1, patches.shape[2])
+        prefix = [jnp.broadcast_to(token[...], shape) for token in tokens if token is not None]
+        x = jnp.concatenate([*prefix, patches], axis=1) + self.positions[...]
+        return {"x": _dropped(self.dropout, x, key)}
 
 
 class Attention(nnx.Module):
-    """Multi-head self-attention on (B, T, d)."""
+    """Multi-head self-attention: x (B, n, width) → (B, n, width)."""
 
     def __init__(self, config: Mapping[str, Any], *, rngs: nnx.Rngs):
-        width, bias = config["hidden_size"], config["qkv_bias"]
-        init = nnx.initializers.truncated_normal(0.02)
+        width, init = config["hidden_size"], _normal(config["initializer_range"])
+        bias = config["qkv_bias"]
         self.heads = config["num_attention_heads"]
         self.query = nnx.Linear(width, width, use_bias=bias, kernel_init=init, rngs=rngs)
         self.key = nnx.Linear(width, width, use_bias=bias, kernel_init=init, rngs=rngs)
         self.value = nnx.Linear(width, width, use_bias=bias, kernel_init=init, rngs=rngs)
-        self.output = nnx.Linear(width, width, kernel_init=init, rngs=rngs)
+        self.out = nnx.Linear(width, width, kernel_init=init, rngs=rngs)
         self.dropout = nnx.Dropout(config["attention_probs_dropout_prob"])
 
     def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
-        b, t, d = x.shape
-        q, k, v = (f(x).reshape(b, t, self.heads, -1) for f in (self.query, self.key, self.value))
-        if self.dropout.rate and not self.dropout.deterministic:
-            scores = jnp.einsum("bqhd,bkhd->bhqk", q, k) / np.sqrt(d // self.heads)
-            shares = jax.nn.softmax(scores.astype(jnp.float32)).astype(x.dtype)
-            mixed = jnp.einsum("bhqk,bkhd->bqhd", self.dropout(shares, rngs=key), v)
-        else:
-            mixed = jax.nn.dot_product_attention(q, k, v)
-        return self.output(mixed.reshape(b, t, d))
+        query, keys, value = (
+            layer(x).reshape(*x.shape[:2], self.heads, -1) for layer in (self.query, self.key, self.value)
+        )
+        if key is None or self.dropout.rate == 0 or self.dropout.deterministic:
+            mixed = jax.nn.dot_product_attention(query, keys, value)
+        else:  # jax's own attention has no dropout
+            scores = jnp.einsum("bqhd,bkhd->bhqk", query, keys) * query.shape[-1] ** -0.5
+            weights = jax.nn.softmax(scores.astype(jnp.float32)).astype(x.dtype)
+            mixed = jnp.einsum("bhqk,bkhd->bqhd", self.dropout(weights, rngs=key), value)
+        return self.out(mixed.reshape(x.shape))
+
+
+class MLP(nnx.Module):
+    """Two linear layers with an activation between: x (B, n, width) → (B, n, width)."""
+
+    def __init__(self, config: Mapping[str, Any], *, rngs: nnx.Rngs):
+        width, inner = config["hidden_size"], config["intermediate_size"]
+        init = _normal(config["initializer_range"])
+        self.fc1 = nnx.Linear(width, inner, kernel_init=init, rngs=rngs)
+        self.fc2 = nnx.Linear(inner, width, kernel_init=init, rngs=rngs)
+        self.act = hf_config.ACTIVATIONS[config["hidden_act"]]
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.fc2(self.act(self.fc1(x)))
 
 
 class Block(nnx.Module):
-    """Pre-norm transformer block."""
+    """An encoder layer, norms first: x + attention(norm(x)), then x + mlp(norm(x))."""
 
     def __init__(self, config: Mapping[str, Any], *, rngs: nnx.Rngs):
-        width, inner, eps = config["hidden_size"], config["intermediate_size"], config["layer_norm_eps"]
-        init = nnx.initializers.truncated_normal(0.02)
-        self.norm1 = nnx.LayerNorm(width, epsilon=eps, use_fast_variance=False, rngs=rngs)
+        self.norm1 = _layer_norm(config, rngs)
         self.attention = Attention(config, rngs=rngs)
-        self.norm2 = nnx.LayerNorm(width, epsilon=eps, use_fast_variance=False, rngs=rngs)
-        self.up = nnx.Linear(width, inner, kernel_init=init, rngs=rngs)
-        self.down = nnx.Linear(inner, width, kernel_init=init, rngs=rngs)
-        self.act = activation(config["hidden_act"])
+        self.norm2 = _layer_norm(config, rngs)
+        self.mlp = MLP(config, rngs=rngs)
         self.dropout = nnx.Dropout(config["hidden_dropout_prob"])
 
     def __call__(self, carry: Carry, *, key: jax.Array | None = None) -> Carry:
-        inner, first, second = split_key(key, 3)
+        inside, first, second = (None,) * 3 if key is None else jax.random.split(key, 3)
         x = carry["x"]
-        x = x + self.dropout(self.attention(self.norm1(x), key=inner), rngs=first)
-        return {"x": x + self.dropout(self.down(self.act(self.up(self.norm2(x)))), rngs=second)}
+        x = x + _dropped(self.dropout, self.attention(self.norm1(x), key=inside), first)
+        x = x + _dropped(self.dropout, self.mlp(self.norm2(x)), second)
+        return {**carry, "x": x}
 
 
 class Neck(nnx.Module):
-    """Last LayerNorm, then the class token, or class and distillation token side by side."""
+    """Final norm, then the class token, or both tokens end to end: x (B, n, width) → (B, features)."""
 
-    def __init__(self, config: Mapping[str, Any], tokens: int, *, rngs: nnx.Rngs):
-        eps = config["layer_norm_eps"]
-        self.norm = nnx.LayerNorm(config["hidden_size"], epsilon=eps, use_fast_variance=False, rngs=rngs)
-        self.tokens = tokens
+    def __init__(self, config: Mapping[str, Any], *, rngs: nnx.Rngs):
+        self.norm = _layer_norm(config, rngs)
+        self.tokens = 2 if _has_teacher(config) else 1
 
     def __call__(self, carry: Carry, *, key: jax.Array | None = None) -> jax.Array:
-        x = self.norm(carry["x"][:, : self.tokens])
-        return x.reshape(x.shape[0], -1)
+        x = carry["x"][:, : self.tokens]  # the norm works on each token alone
+        return self.norm(x).reshape(x.shape[0], -1)
 
 
 class ViT(Backbone):
-    """See the module docstring."""
+    """See the module docstring; made by `build`."""
 
     def __init__(
-        self, spec: Spec, config: Mapping[str, Any], grid: int, outputs: int, dropout: float, rngs: nnx.Rngs
+        self, config: Mapping[str, Any], spec: Spec, *, outputs: int, dropout: float, rngs: nnx.Rngs
     ):
         self.spec = spec
-        self.prefix = prefix_tokens(config)
-        self.stem = Stem(config, spec.channels, grid, rngs=rngs)
+        self.grid = _grid(config)
+        self.stem = Stem(config, rngs=rngs)
         self.blocks = nnx.List([Block(config, rngs=rngs) for _ in range(config["num_hidden_layers"])])
-        self.neck = Neck(config, _head_tokens(config), rngs=rngs)
+        self.neck = Neck(config, rngs=rngs)
         self.head = Head(spec.features, outputs, dropout=dropout, rngs=rngs)
 
     def feature_map(self, carry: Carry) -> jax.Array:
-        x = carry["x"][:, self.prefix :]
-        side = int(x.shape[1] ** 0.5)
-        return x.reshape(x.shape[0], side, side, -1)
+        """The carry's patches as a map (B, h, w, width), class and distillation tokens dropped."""
+        h, w = self.grid
+        x = carry["x"]
+        return x[:, x.shape[1] - h * w :].reshape(x.shape[0], h, w, x.shape[2])
 
 
 def build(
@@ -170,102 +225,133 @@ def build(
     dropout: float = 0.0,
     rngs: nnx.Rngs,
 ) -> ViT:
-    """A ViT or DeiT of a Hugging Face config, for square pictures of ``image_size``.
+    """A ViT or DeiT with random weights, in training mode.
 
-    A transformer has no resolutions; its levels are quarters of its blocks. Raises ValueError where
-    patches do not tile the picture.
+    Args:
+      config: a Hugging Face configuration; what it lacks is that of ViT-B/16. A DeiT has two tokens; that
+        both are read is said by ``architectures``.
+      preprocess: how the pictures were prepared; None is that of ImageNet.
+      channels: input channels, if not the config's.
+      image_size: pixels, the side of the pictures it will see, if not the config's.
+      outputs: of the head, if not as many as the config has labels.
+      dropout: probability, before the head.
+      rngs: for the initial weights.
+
+    Raises:
+      ConfigError: listing everything in the config that cannot be built.
     """
-    config = {**DEFAULTS, **config}
-    size, patch, width = image_size or config["image_size"], config["patch_size"], config["hidden_size"]
-    if size % patch:
-        raise ValueError(f"image_size={size} is not a multiple of this network's patch size {patch}")
-    n = config["num_hidden_layers"]
-    levels = tuple(sorted({-(-n * quarter // 4) for quarter in (1, 2, 3, 4)}))
-    spec = Spec(
-        family=config.get("model_type", "vit"),
-        levels=levels,
-        strides=(patch,) * len(levels),
-        widths=(width,) * len(levels),
-        features=width * _head_tokens(config),
-        channels=channels or config["num_channels"],
-        preprocess=preprocess or Preprocess(),
-        config={**config, "image_size": size},
+    config = _checked(config, channels, image_size)
+    patch, width, depth = (
+        hf_config.pair(config["patch_size"]),
+        config["hidden_size"],
+        config["num_hidden_layers"],
     )
-    outputs = label_count(config) if outputs is None else outputs
-    return ViT(spec, config, size // patch, outputs, dropout, rngs)
-
-
-def prefix_tokens(config: Mapping[str, Any]) -> int:
-    """Tokens before the patches: class, and for DeiT distillation."""
-    return 2 if _is_distilled(config) else 1
-
-
-def _is_distilled(config: Mapping[str, Any]) -> bool:
-    return config.get("model_type") == "deit"
-
-
-def _head_tokens(config: Mapping[str, Any]) -> int:
-    """Tokens that the head reads."""
-    teacher = any("WithTeacher" in name for name in config.get("architectures") or ())
-    return 2 if _is_distilled(config) and teacher else 1
+    levels = tuple(sorted({-(-depth * quarter // 4) for quarter in (1, 2, 3, 4)}))
+    architecture = "ViTForImageClassification"
+    if config["model_type"] == "deit":
+        architecture = _TEACHER if _has_teacher(config) else "DeiTForImageClassification"
+    spec = Spec(
+        family=config["model_type"],
+        levels=levels,
+        strides=(patch[0],) * len(levels),
+        widths=(width,) * len(levels),
+        features=2 * width if _has_teacher(config) else width,
+        channels=config["num_channels"],
+        preprocess=hf_config.adapted(
+            preprocess or Preprocess(), channels=config["num_channels"], image_size=image_size
+        ),
+        config={**config, "architectures": [architecture]},
+    )
+    outputs = hf_config.outputs(config) if outputs is None else outputs
+    return ViT(config, spec, outputs=outputs, dropout=dropout, rngs=rngs)
 
 
 def table(config: Mapping[str, Any]) -> tuple[Rule | Ignore, ...]:
-    """Checkpoint names ↔ our paths."""
-    config = {**DEFAULTS, **config}
-    name = "deit" if _is_distilled(config) else "vit"
-    embeddings = f"[{name}.]embeddings"
-    projection = f"{embeddings}.patch_embeddings.projection"
-    rules = [
-        Rule(f"{projection}.weight", "stem/project/kernel", _patch_kernel(config["patch_size"])),
-        Rule(f"{projection}.bias", "stem/project/bias"),
+    """How the arrays of the image classifiers of transformers (or of their base models) become our leaves."""
+    config = _checked(config, None, None)
+    base = f"[{config['model_type']}.]"
+    embeddings, layer, block = f"{base}embeddings", f"{base}encoder.layer.{{i}}", "blocks/{i}"
+    lines: list[Rule | Ignore] = [
+        Rule(f"{embeddings}.patch_embeddings.projection.weight", "stem/patch/kernel", FIRST_CONV),
+        Rule(f"{embeddings}.patch_embeddings.projection.bias", "stem/patch/bias"),
         Rule(f"{embeddings}.cls_token", "stem/class_token"),
-        Rule(f"{embeddings}.position_embeddings", "stem/position", positions(prefix_tokens(config))),
+        Rule(f"{embeddings}.position_embeddings", "stem/positions", positions(_tokens(config))),
+        *_norm(f"{layer}.layernorm_before", f"{block}/norm1"),
+        *_linear(f"{layer}.attention.attention.query", f"{block}/attention/query", bias=config["qkv_bias"]),
+        *_linear(f"{layer}.attention.attention.key", f"{block}/attention/key", bias=config["qkv_bias"]),
+        *_linear(f"{layer}.attention.attention.value", f"{block}/attention/value", bias=config["qkv_bias"]),
+        *_linear(f"{layer}.attention.output.dense", f"{block}/attention/out"),
+        *_norm(f"{layer}.layernorm_after", f"{block}/norm2"),
+        *_linear(f"{layer}.intermediate.dense", f"{block}/mlp/fc1"),
+        *_linear(f"{layer}.output.dense", f"{block}/mlp/fc2"),
+        *_norm(f"{base}layernorm", "neck/norm"),
+        Ignore(f"{embeddings}.mask_token", "used in masked pretraining only"),
+        Ignore("decoder.*", "used in masked pretraining only"),
+        Ignore(f"{base}pooler.*", "the classifiers of transformers read the token itself, not its pooler"),
     ]
-    if _is_distilled(config):
-        rules.append(Rule(f"{embeddings}.distillation_token", "stem/distillation_token"))
-    for i in range(config["num_hidden_layers"]):
-        theirs, ours = f"[{name}.]encoder.layer.{i}", f"blocks/{i}"
-        for part in ("query", "key", "value"):
-            rules += _linear(
-                f"{theirs}.attention.attention.{part}", f"{ours}/attention/{part}", config["qkv_bias"]
-            )
-        rules += _linear(f"{theirs}.attention.output.dense", f"{ours}/attention/output")
-        rules += _linear(f"{theirs}.intermediate.dense", f"{ours}/up")
-        rules += _linear(f"{theirs}.output.dense", f"{ours}/down")
-        rules += _norm(f"{theirs}.layernorm_before", f"{ours}/norm1")
-        rules += _norm(f"{theirs}.layernorm_after", f"{ours}/norm2")
-    rules += _norm(f"[{name}.]layernorm", "neck/norm")
-    if _head_tokens(config) == 2:
+    if _tokens(config) == 2:
+        lines.append(Rule(f"{embeddings}.distillation_token", "stem/distillation_token"))
+    if _has_teacher(config):
         heads = ("cls_classifier", "distillation_classifier")
-        rules.append(Rule(tuple(f"{h}.weight" for h in heads), "head/linear/kernel", MEAN_OF_HEADS))
-        rules.append(Rule(tuple(f"{h}.bias" for h in heads), "head/linear/bias", MEAN))
+        lines += [
+            Rule(tuple(f"{head}.weight" for head in heads), "head/linear/kernel", MEAN_OF_HEADS),
+            Rule(tuple(f"{head}.bias" for head in heads), "head/linear/bias", MEAN),
+        ]
     else:
-        rules += _linear("classifier", "head/linear")
-    return (
-        *rules,
-        Ignore(f"[{name}.]pooler.*", "the classifier reads the class token, not the pooler"),
-        Ignore(f"[{name}.]embeddings.mask_token", "no forward pass uses it"),
-    )
+        lines += _linear("classifier", "head/linear")
+    return tuple(lines)
 
 
-def _linear(theirs: str, ours: str, bias: bool = True) -> list[Rule]:
-    kernel = Rule(f"{theirs}.weight", f"{ours}/kernel", LINEAR)
-    return [kernel, Rule(f"{theirs}.bias", f"{ours}/bias")] if bias else [kernel]
+def _linear(theirs: str, ours: str, *, bias: bool = True) -> list[Rule | Ignore]:
+    rules: list[Rule | Ignore] = [Rule(f"{theirs}.weight", f"{ours}/kernel", LINEAR)]
+    return [*rules, Rule(f"{theirs}.bias", f"{ours}/bias")] if bias else rules
 
 
-def _norm(theirs: str, ours: str) -> list[Rule]:
+def _norm(theirs: str, ours: str) -> list[Rule | Ignore]:
     return [Rule(f"{theirs}.weight", f"{ours}/scale"), Rule(f"{theirs}.bias", f"{ours}/bias")]
 
 
-def _patch_kernel(patch: int) -> Transform:
-    """A convolution of stride p (d, c, p, p) ↔ a matrix (p·p·c, d)."""
+def _checked(config: Mapping[str, Any], channels: int | None, image_size: int | None) -> dict[str, Any]:
+    config = hf_config.complete(config, DEFAULTS, num_channels=channels, image_size=image_size)
+    config.setdefault("model_type", "vit")
+    problems = hf_config.problems(config, DEFAULTS)
+    if not problems:
+        if config["hidden_size"] % config["num_attention_heads"]:
+            problems.append(
+                f"hidden_size={config['hidden_size']} is no multiple of "
+                f"num_attention_heads={config['num_attention_heads']}"
+            )
+        if min(_grid(config)) < 1:
+            problems.append(f"image_size={config['image_size']} is below patch_size={config['patch_size']}")
+    if problems:
+        raise hf_config.ConfigError(config["model_type"], problems)
+    return config
 
-    def to_ours(arrays: Sequence[np.ndarray], shape: Shape) -> np.ndarray:
-        channels = shape[0] // patch**2
-        return FIRST_CONV.to_ours(arrays, (patch, patch, channels, shape[1])).reshape(-1, shape[1])
 
-    def to_theirs(leaf: np.ndarray) -> tuple[np.ndarray, ...]:
-        return FIRST_CONV.to_theirs(leaf.reshape(patch, patch, -1, leaf.shape[1]))
+def _grid(config: Mapping[str, Any]) -> tuple[int, int]:
+    """Patches down and across."""
+    (height, width), (ph, pw) = (hf_config.pair(config[name]) for name in ("image_size", "patch_size"))
+    return height // ph, width // pw
 
-    return Transform("a patch projection", to_ours, to_theirs)
+
+def _tokens(config: Mapping[str, Any]) -> int:
+    """Tokens before the patches."""
+    return 2 if config["model_type"] == "deit" else 1
+
+
+def _has_teacher(config: Mapping[str, Any]) -> bool:
+    """Whether the head reads the distillation token too."""
+    return config["model_type"] == "deit" and _TEACHER in (config.get("architectures") or ())
+
+
+def _layer_norm(config: Mapping[str, Any], rngs: nnx.Rngs) -> nnx.LayerNorm:
+    width, epsilon = config["hidden_size"], config["layer_norm_eps"]
+    return nnx.LayerNorm(width, epsilon=epsilon, use_fast_variance=False, rngs=rngs)
+
+
+def _normal(scale: float) -> jax.nn.initializers.Initializer:
+    return nnx.initializers.truncated_normal(scale)
+
+
+def _dropped(dropout: nnx.Dropout, x: jax.Array, key: jax.Array | None) -> jax.Array:
+    return x if key is None else dropout(x, rngs=key)
