@@ -1,0 +1,85 @@
+"""What the keys of a config must agree on among themselves.
+
+Facts of the data and of the weights are not known yet; where a config must agree with those, the part
+that reads them checks it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ml_collections import ConfigDict
+
+from tl_jax import duration
+from tl_jax.completion import Problem
+
+
+def problems(config: ConfigDict) -> Iterator[Problem]:
+    """What does not fit together in a completed config, even where single values are wrong."""
+    yield from _stages(config)
+    yield from _data(config)
+    yield from _model(config)
+    yield from _batch(config)
+
+
+def _stages(config: ConfigDict) -> Iterator[Problem]:
+    stages = config.stages
+    if not stages:
+        text = 'there are none; give at least one, such as dict(duration="3 epochs", train="head")'
+        yield Problem("stages", text)
+    seen: dict[str, int] = {}
+    for i, stage in enumerate(stages):
+        if stage.name in seen:
+            text = (
+                f"found {stage.name!r}, which stages[{seen[stage.name]}] is called already; names must differ"
+            )
+            yield Problem(f"stages[{i}].name", text)
+        seen.setdefault(stage.name, i)
+        if duration.exceeds(stage.warmup, stage.duration, batch_size=config.batch_size):
+            text = f"found {stage.warmup!r}, longer than the stage ({stage.duration!r})"
+            yield Problem(f"stages[{i}].warmup", text)
+    if text := duration.check_stages([stage.duration for stage in stages]):
+        yield Problem("stages", text)
+
+
+def _data(config: ConfigDict) -> Iterator[Problem]:
+    data = config.data
+    if data.fractions.val + data.fractions.test >= 1:
+        text = f"val {data.fractions.val:g} and test {data.fractions.test:g} leave nothing to train on"
+        yield Problem("data.fractions", text)
+    source = data.source if isinstance(data.source, str) else ""
+    needed = {"folder": "root", "csv": "manifest", "tfds": "name"}.get(source)
+    if needed and not data[needed]:
+        yield Problem(f"data.{needed}", f'is empty; data.source="{source}" reads from it')
+    if source == "dicom" and not (data.root or data.manifest):
+        yield Problem("data.root", 'is empty, and so is data.manifest; data.source="dicom" reads from one')
+    if 0 < data.canvas < data.image_size:
+        yield Problem("data.canvas", f"found {data.canvas}, smaller than data.image_size={data.image_size}")
+    if data.classes:
+        names, weights, positive = data.classes, config.loss.class_weights, config.evaluation.positive
+        if positive and positive not in names:
+            yield Problem("evaluation.positive", f"found {positive!r}; data.classes holds {', '.join(names)}")
+        if not isinstance(weights, str) and weights and len(weights) != len(names):
+            yield Problem("loss.class_weights", f"has {len(weights)} numbers for {len(names)} classes")
+
+
+def _model(config: ConfigDict) -> Iterator[Problem]:
+    if not config.model.pretrained and not config.model.arch.get("model_type"):
+        text = 'is empty, and model.arch has no "model_type"; name weights to start from, or an architecture'
+        yield Problem("model.pretrained", text)
+    mean, std = config.preprocess.mean, config.preprocess.std
+    if mean and std and len(mean) != len(std):
+        yield Problem("preprocess.std", f"has {len(std)} numbers where preprocess.mean has {len(mean)}")
+
+
+def _batch(config: ConfigDict) -> Iterator[Problem]:
+    if config.accumulate < 1 or config.batch_size < 1:
+        return
+    rows, rest = divmod(config.batch_size, config.accumulate)
+    if rest:
+        text = f"found {config.accumulate}, which does not divide batch_size={config.batch_size}"
+        yield Problem("accumulate", text)
+    elif config.mesh.data > 0 and rows % config.mesh.data:
+        yield Problem(
+            "mesh.data", f"found {config.mesh.data}, which does not divide a step's {rows} pictures"
+        )
