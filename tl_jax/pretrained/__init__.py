@@ -1,0 +1,18 @@
+"""Pretrained weights: a hub id, folder or earlier run in, a filled backbone and its load report out."""
+
+from tl_jax.pretrained.errors import PretrainedError
+from tl_jax.pretrained.export import export
+from tl_jax.pretrained.facts import Facts, inspect
+from tl_jax.pretrained.load import load, load_pretrained, scratch
+from tl_jax.pretrained.report import LoadReport
+
+__all__ = [
+    "Facts",
+    "LoadReport",
+    "PretrainedError",
+    "export",
+    "inspect",
+    "load",
+    "load_pretrained",
+    "scratch",
+]

@@ -1,0 +1,111 @@
+"""A model as a complete Hugging Face folder, which `load` and transformers (with torch) read back."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from tl_jax import backbones
+from tl_jax.backbones.anatomy import Backbone, split
+from tl_jax.pretrained import labels
+from tl_jax.pretrained.errors import PretrainedError
+from tl_jax.pretrained.files import CONFIG, PREPROCESSOR, SAFETENSORS
+from tl_jax.pretrained.preprocess import to_processor
+from tl_jax.pretrained.rules import to_theirs
+
+_STALE = (  # facts of the source's file, not of ours
+    "_name_or_path",
+    "dtype",
+    "pretrained_cfg",
+    "problem_type",
+    "torch_dtype",
+    "transformers_version",
+)
+
+
+def export(
+    model: Backbone,
+    folder: str | os.PathLike[str],
+    *,
+    classes: Sequence[str],
+    extra: Mapping[str, Any] | None = None,
+) -> Path:
+    """Writes ``config.json``, ``model.safetensors`` (float32) and ``preprocessor_config.json``.
+
+    A new folder appears whole or not at all. In one that is there already the three files are replaced one
+    by one, each whole, and other files stay.
+
+    Args:
+      model: with its weights, in any mode.
+      folder: where to.
+      classes: names of the head's outputs, in order.
+      extra: further keys for ``config.json``; none may be one of its own.
+
+    Raises:
+      PretrainedError: if the names do not fit the head, or ``extra`` the config.
+    """
+    folder, classes = Path(folder), tuple(map(str, classes))
+    _, params, stats = split(model)
+    leaves = jax.device_get({**params, **stats})
+    outputs = {leaf.shape[-1] for path, leaf in leaves.items() if path.startswith("head/")}
+    if outputs != {len(classes)}:
+        raise PretrainedError(f"{len(classes)} class names for a head of {sorted(outputs)} outputs")
+    config = {key: value for key, value in model.spec.config.items() if key not in _STALE}
+    config = {**labels.renamed(config, classes), "dtype": "float32"}
+    if taken := sorted(set(config) & set(extra or {})):
+        raise PretrainedError(f"extra keys for {CONFIG} that it has already: {', '.join(taken)}")
+    arrays = to_theirs(leaves, backbones.family(config).table(config))
+    if not_finite := [name for name, array in arrays.items() if not np.all(np.isfinite(array))]:
+        raise PretrainedError(f"arrays with NaN or infinity are not written: {', '.join(not_finite)}")
+    writers: dict[str, Callable[[Path], None]] = {  # the config last: it makes the folder a model
+        SAFETENSORS: lambda path: _write_arrays(path, arrays),
+        PREPROCESSOR: lambda path: _write_json(path, to_processor(model.spec.preprocess)),
+        CONFIG: lambda path: _write_json(path, {**config, **(extra or {})}),
+    }
+    _write_folder(folder, writers)
+    return folder
+
+
+def _write_folder(folder: Path, writers: Mapping[str, Callable[[Path], None]]) -> None:
+    aside = folder.parent / f".{folder.name}.partial"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    for name, write in writers.items():
+        write(aside / name)
+    _sync(aside)
+    if not folder.exists():
+        os.rename(aside, folder)
+    else:
+        for name in writers:
+            os.replace(aside / name, folder / name)
+        aside.rmdir()
+        _sync(folder)
+    _sync(folder.parent)
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    from safetensors.numpy import save_file
+
+    save_file(dict(arrays), str(path), metadata={"format": "pt"})  # transformers insists on the format
+    _sync(path)
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file or folder is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

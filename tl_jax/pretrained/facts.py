@@ -1,0 +1,83 @@
+"""What can be known of weights before they are read: enough to prepare the data for them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tl_jax import backbones
+from tl_jax.backbones.anatomy import Preprocess
+from tl_jax.pretrained import hub
+from tl_jax.pretrained.errors import PretrainedError
+from tl_jax.pretrained.files import CONFIG, read_json, weight_files
+from tl_jax.pretrained.preprocess import fit_channels, read_preprocess, resized
+
+
+@dataclass(frozen=True)
+class Facts:
+    """``folder`` is None for a network from scratch; ``channels`` is what the stem was made for."""
+
+    folder: Path | None
+    source: str
+    config: Mapping[str, Any]
+    preprocess: Preprocess
+    channels: int
+    notes: tuple[str, ...] = ()
+
+
+def inspect(
+    name_or_folder: str | os.PathLike[str],
+    *,
+    arch: Mapping[str, Any] | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    offline: bool = False,
+) -> Facts:
+    """Finds weights (downloading them if need be) and reads all but the weights.
+
+    Args:
+      name_or_folder: as `load` takes it; "" means a network from scratch.
+      arch: the Hugging Face config of a network from scratch.
+
+    Raises:
+      PretrainedError: if there is nothing of that name, or no weights, or an architecture nobody knows.
+    """
+    if not os.fspath(name_or_folder):
+        return from_scratch(arch or {})
+    located = hub.locate(name_or_folder, cache_dir=cache_dir, offline=offline)
+    config = read_json(located.folder / CONFIG)
+    _check_family(config, str(located.folder / CONFIG))
+    if not weight_files(located.folder):
+        raise hub.no_weights(str(located.folder), [path.name for path in located.folder.iterdir()])
+    channels = int(config.get("num_channels") or 3)
+    preprocess, notes = read_preprocess(located.folder, config)
+    return Facts(located.folder, located.source, config, fit_channels(preprocess, channels), channels, notes)
+
+
+def from_scratch(arch: Mapping[str, Any]) -> Facts:
+    """The facts of a config without weights: ImageNet's mean and std, averaged for one channel."""
+    if not arch:
+        known = ", ".join(backbones.FAMILIES)
+        raise PretrainedError(
+            "neither weights nor an architecture: set model.pretrained to a hub id or a folder, or "
+            f"model.arch to a Hugging Face config, such as {{'model_type': 'resnet', …}} (known: {known})"
+        )
+    _check_family(arch, "model.arch")
+    channels = int(arch.get("num_channels") or 3)
+    preprocess = resized(Preprocess(), arch.get("image_size"))
+    return Facts(None, "from scratch", dict(arch), fit_channels(preprocess, channels), channels)
+
+
+def _check_family(config: Mapping[str, Any], where: str) -> None:
+    try:
+        backbones.family(config)
+    except ValueError as error:
+        hint = ""
+        if "pretrained_cfg" in config:
+            hint = (
+                f" (timm's layout, architecture {config.get('architecture')!r}: its array names are not "
+                "read; look for the same weights in the layout of transformers)"
+            )
+        raise PretrainedError(f"{where}: {error}{hint}") from error

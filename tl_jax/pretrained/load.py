@@ -1,0 +1,233 @@
+"""Weights into a model, strictly: every array and every leaf is accounted for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from tl_jax import backbones
+from tl_jax.backbones.anatomy import Backbone, Leaves, Preprocess, merge, set_mode, split
+from tl_jax.pretrained import facts, files, labels
+from tl_jax.pretrained.errors import PretrainedError, listed
+from tl_jax.pretrained.gray import fold
+from tl_jax.pretrained.preprocess import fit_channels, resized
+from tl_jax.pretrained.report import Initialised, LoadReport, account
+from tl_jax.pretrained.rules import TranslationError, to_ours
+
+GRAY = ("repeat", "sum")
+_ADVICE = (
+    "What to do: if arrays are missing, the file may be incomplete, or of a base model without a classifier "
+    "(give num_classes for a new one); if they are unexpected or misshapen, config.json describes another "
+    "network (model_type, architectures, sizes, id2label)."
+)
+
+
+def load(
+    name_or_folder: str | os.PathLike[str],
+    *,
+    num_classes: int | None = None,
+    classes: Sequence[str] | None = None,
+    image_size: int | None = None,
+    channels: int | None = None,
+    gray: str = "repeat",
+    dropout: float = 0.0,
+    preprocess: Preprocess | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    offline: bool = False,
+    seed: int = 0,
+) -> tuple[Backbone, LoadReport]:
+    """A pretrained model in inference mode, and the account of its weights.
+
+    Args:
+      name_or_folder: hub id with optional ``@revision``, folder, workdir of an earlier run, ``"embedded"``.
+      num_classes: outputs of the head. The checkpoint's head is kept where it has as many.
+      classes: their names; a head whose classes have other names is made anew.
+      image_size: pixels, side of the pictures; position embeddings are resized to it.
+      channels: of the pictures. 1 with a colour checkpoint is left to ``gray``.
+      gray: ``"repeat"`` keeps the colour stem, for pictures repeated to three channels; ``"sum"``
+        folds it into a stem of one channel that computes the same (see `tl_jax.pretrained.gray`).
+      dropout: probability, before the head.
+      preprocess: in the place of the checkpoint's own.
+      cache_dir, offline: see `tl_jax.pretrained.hub.locate`.
+      seed: of what is initialised anew, which is a function of it and of the architecture alone.
+
+    Returns:
+      the model, which maps normalised float32 images (B, height, width, channels) to logits
+      (B, classes), and the report.
+
+    Raises:
+      PretrainedError: saying what cannot be had or does not fit, all of it, and what to do.
+    """
+    found = facts.inspect(name_or_folder, cache_dir=cache_dir, offline=offline)
+    assert found.folder is not None
+    summed = _stem_is_summed(found.channels, channels, gray)
+    names, fresh = labels.wanted(found.config, num_classes, classes)
+    colour = fit_channels(preprocess or found.preprocess, found.channels)
+    config = labels.renamed(found.config, names)
+    build = _builder(
+        config,
+        preprocess=resized(colour, image_size),
+        channels=1 if summed else None,
+        image_size=image_size,
+        dropout=dropout,
+        seed=seed,
+        where=found.source,
+    )
+    outline = nnx.eval_shape(build)  # shapes only: nothing is computed
+    graph, shapes = _apart(outline)
+    head = [path for path in shapes if path.startswith("head/")]
+    headless = num_classes is not None or classes is not None
+    arrays = files.read(found.folder)
+    rules = backbones.family(config).table(config)
+    try:
+        translation = to_ours(
+            arrays,
+            rules,
+            shapes,
+            fresh=dict.fromkeys(head, fresh) if fresh else None,
+            optional=dict.fromkeys(head, "the checkpoint has no head") if headless else None,
+        )
+    except TranslationError as error:
+        what = f"{found.source} does not fit its {files.CONFIG} ({len(error.problems)} problems):"
+        raise listed(what, list(error.problems), _ADVICE) from error
+    leaves, notes = translation.leaves, found.notes
+    if summed:
+        leaves, note = fold(translation, arrays, rules, colour, outline.spec.preprocess)
+        notes = (*notes, note)
+    given = {path: jnp.asarray(leaf) for path, leaf in leaves.items()}
+    model = merge(graph, given, _initial(build, translation.initialised))
+    report = account(found.source, arrays, shapes, translation, notes)
+    return model, report
+
+
+def scratch(
+    arch: Mapping[str, Any],
+    *,
+    num_classes: int,
+    classes: Sequence[str] | None = None,
+    image_size: int | None = None,
+    channels: int | None = None,
+    dropout: float = 0.0,
+    preprocess: Preprocess | None = None,
+    seed: int = 0,
+) -> tuple[Backbone, LoadReport]:
+    """A model with random weights, a function of ``arch`` and ``seed`` alone, in inference mode.
+
+    Args:
+      arch: a Hugging Face config with its ``model_type``; what it lacks is the family's default.
+
+    The rest is as in `load`; ``channels`` comes before the config's.
+    """
+    found = facts.from_scratch(arch)
+    if classes is not None and len(classes) != num_classes:
+        raise PretrainedError(f"num_classes={num_classes}, but classes has {len(classes)} names")
+    chosen = preprocess or found.preprocess
+    build = _builder(
+        labels.renamed(arch, classes if classes is not None else labels.default(num_classes)),
+        preprocess=resized(fit_channels(chosen, channels or found.channels), image_size),
+        channels=channels,
+        image_size=image_size,
+        dropout=dropout,
+        seed=seed,
+        where="model.arch",
+    )
+    graph, shapes = _apart(nnx.eval_shape(build))
+    report = LoadReport(
+        source=found.source,
+        initialised=tuple(
+            Initialised(path, tuple(leaf.shape), "from scratch") for path, leaf in shapes.items()
+        ),
+    )
+    return merge(graph, _initial(build, shapes)), report
+
+
+def load_pretrained(
+    name_or_folder: str | os.PathLike[str],
+    num_classes: int | None = None,
+    *,
+    image_size: int | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    offline: bool = False,
+    seed: int = 0,
+) -> tuple[Backbone, LoadReport]:
+    """A pretrained model for notebooks and experiments, in inference mode, and its load report.
+
+    Calling the model maps normalised float32 images (B, height, width, channels) to logits; how to
+    normalise is in ``model.spec.preprocess``. Arguments and errors are those of `load`.
+
+        model, report = tl_jax.load_pretrained("microsoft/resnet-50")
+        print(report.table())
+        logits = model(images)
+    """
+    return load(
+        name_or_folder,
+        num_classes=num_classes,
+        image_size=image_size,
+        cache_dir=cache_dir,
+        offline=offline,
+        seed=seed,
+    )
+
+
+def _builder(
+    config: Mapping[str, Any],
+    *,
+    preprocess: Preprocess,
+    channels: int | None,
+    image_size: int | None,
+    dropout: float,
+    seed: int,
+    where: str,
+) -> Callable[[], Backbone]:
+    family = backbones.family(config)
+
+    def build() -> Backbone:
+        try:
+            model = family.build(
+                config,
+                preprocess=preprocess,
+                channels=channels,
+                image_size=image_size,
+                dropout=dropout,
+                rngs=nnx.Rngs(seed),
+            )
+        except ValueError as error:
+            raise PretrainedError(f"{where}: {error}") from error
+        set_mode(model, dropout=False, batch_statistics=False)
+        return model
+
+    return build
+
+
+def _apart(model: Backbone) -> tuple[nnx.GraphDef, Leaves]:
+    """The model's static part, and its leaves."""
+    graph, params, stats = split(model)
+    return graph, {**params, **stats}
+
+
+def _initial(build: Callable[[], Backbone], paths: Collection[str]) -> Leaves:
+    """The initial values of these leaves; of the others nothing is computed, as nobody asks for them."""
+    if not paths:
+        return {}
+
+    @jax.jit
+    def initial() -> Leaves:
+        return {path: leaf for path, leaf in _apart(build())[1].items() if path in paths}
+
+    return initial()
+
+
+def _stem_is_summed(has: int, wanted: int | None, how: str) -> bool:
+    """Whether the stem of a checkpoint of ``has`` channels is folded into one of a single channel."""
+    if how not in GRAY:
+        raise PretrainedError(f"gray={how!r} must be one of {', '.join(map(repr, GRAY))}")
+    if wanted in (None, has):
+        return False
+    if wanted != 1:
+        raise PretrainedError(f"the checkpoint takes pictures of {has} channels, not {wanted}")
+    return how == "sum"
