@@ -78,10 +78,14 @@ class Journal:
         self._task = self._bar.add_task("training", total=total, completed=step, note="compiling")
         self._bar.start()
 
-    def advance(self, step: int, *, total: int, stage: str, note: str = "") -> None:
+    def advance(self, step: int, *, total: int, stage: str) -> None:
         if self._bar is not None:
-            fields = {"note": note} if note else {}
-            self._bar.update(self._task, completed=step, total=total, description=stage, **fields)
+            self._bar.update(self._task, completed=step, total=total, description=stage)
+
+    def note(self, text: str) -> None:
+        """What the bar says beside itself."""
+        if self._bar is not None:
+            self._bar.update(self._task, note=text)
 
     def close(self) -> None:
         if self._bar is not None:

@@ -39,7 +39,7 @@ def build(job: Job, number: int) -> Program:
         tx,
         jax.jit(partial(step.train_step, graph, plan, tx, job.recipe), donate_argnums=0),
         jax.jit(partial(step.micro_step, graph, job.recipe, share), donate_argnums=(0, 1)),
-        jax.jit(partial(step.apply, plan, tx), donate_argnums=(0, 1)),
+        jax.jit(partial(step.apply, plan, tx), donate_argnums=0),
     )
 
 

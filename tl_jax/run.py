@@ -66,7 +66,7 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
         "stages": [
             {"name": stage.name, "end": end} for stage, end in zip(config.stages, progress.ends, strict=True)
         ],
-        "seconds": {"total": trainer.earlier + time.monotonic() - began, "train": trainer.seconds},
+        "seconds": {"total": time.monotonic() - began, "train": progress.seconds},
         "weights": {"source": job.load_report.source, "identity": job.load_report.identity},
         "data": {"fingerprint": job.data.fingerprint, "notes": list(job.data.notes)},
         "seed": config.seed,

@@ -133,12 +133,7 @@ def gradients(
 
 
 def apply(
-    plan: FreezePlan,
-    tx: optax.GradientTransformationExtraArgs,
-    state: State,
-    grads: Leaves,
-    stats: Leaves,
-    hyper: Hyper,
+    plan: FreezePlan, tx: optax.GradientTransformationExtraArgs, state: State, grads: Leaves, hyper: Hyper
 ) -> tuple[State, Metrics]:
     """One update of the trained leaves, and what it did, group by group."""
     length = optim.norm(grads)
@@ -147,7 +142,7 @@ def apply(
     lr, decay = dict(zip(names, hyper.lr, strict=True)), dict(zip(names, hyper.weight_decay, strict=True))
     updates, opt = tx.update(clipped, state.opt, state.params, lr=lr, weight_decay=decay)
     params = optax.apply_updates(state.params, updates)
-    averaged = {**params, **stats}
+    averaged = {**params, **state.stats}
     ema = {path: hyper.ema * old + (1 - hyper.ema) * averaged[path] for path, old in state.ema.items()}
 
     def by_group(leaves: Leaves, name: str) -> jax.Array:
@@ -162,7 +157,7 @@ def apply(
         }
         for group in plan.groups
     }
-    return State(params, stats, opt, ema), {"grad_norm": length, "groups": groups}
+    return State(params, state.stats, opt, ema), {"grad_norm": length, "groups": groups}
 
 
 def train_step(
@@ -183,7 +178,7 @@ def train_step(
     grads, stats, loss = gradients(
         graph, recipe, state, fixed, batch, jax.random.fold_in(key, step), hyper.l2_sp
     )
-    state, metrics = apply(plan, tx, state, grads, stats, hyper)
+    state, metrics = apply(plan, tx, replace(state, stats=stats), grads, hyper)
     return state, {"loss": loss, **metrics}
 
 

@@ -1,0 +1,159 @@
+"""What a run must remember to go on as if nothing had happened, and its best weights so far.
+
+A snapshot holds every leaf that may differ from the pretrained file, the optimiser's moments, the
+averages and the `Progress`; of the weights that cannot have changed it holds only their identity.
+``last`` and ``best`` are kept apart, so that keeping the best never costs the one to resume from.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tl_jax import checkpoint, optim, sharding
+from tl_jax.backbones.anatomy import Leaves
+from tl_jax.job import Job
+from tl_jax.workdir import Workdir, WorkdirError
+
+
+@dataclass
+class Progress:
+    """Where a run stands.
+
+    ``ends``: last steps of finished stages; ``measured``: the last step at which validation was
+    measured; ``best``: ``{"step", "stage", "value"}`` of the best measurement; ``stage_best`` and
+    ``failed``: early stopping's reference in this stage, and how many measurements in a row failed it;
+    ``seconds``: time spent training.
+    """
+
+    step: int = 0
+    ends: list[int] = field(default_factory=list)
+    measured: int = 0
+    best: dict[str, Any] | None = None
+    stage_best: float | None = None
+    failed: int = 0
+    seconds: float = 0.0
+
+    @property
+    def stage(self) -> int:
+        return len(self.ends)
+
+    @property
+    def stage_start(self) -> int:
+        return self.ends[-1] if self.ends else 0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """``params`` and ``stats`` are whole; ``moments`` and ``ema`` those of the stage in progress."""
+
+    progress: Progress
+    params: Leaves
+    stats: Leaves
+    moments: optim.Moments
+    ema: Leaves
+
+
+class Snapshots:
+    """The snapshots of one run."""
+
+    def __init__(self, job: Job, workdir: Workdir) -> None:
+        self.job, self.workdir = job, workdir
+
+    def start(self) -> Snapshot:
+        """A run before its first step."""
+        params, stats = self._base()
+        return Snapshot(Progress(), params, stats, {}, {})
+
+    def save(self, snapshot: Snapshot, stage: int) -> None:
+        """Writes the state of a run in, or at the end of, ``stage``. Older ones are deleted only
+        afterwards, so that no moment leaves a run without what its record names."""
+        arrays = {
+            "params": self._touched(snapshot.params, stage),
+            "stats": self._touched(snapshot.stats, stage),
+            "moments": snapshot.moments,
+            "ema": snapshot.ema,
+        }
+        progress = snapshot.progress
+        record = {"progress": asdict(progress), "stage": stage, **self._identity()}
+        checkpoint.save(self.workdir.last, progress.step, arrays, record)
+        checkpoint.prune(self.workdir.last, progress.step)
+        checkpoint.prune(self.workdir.best, progress.best and progress.best["step"])
+
+    def resume(self, say: Callable[[str], None]) -> Snapshot | None:
+        """The last snapshot, or None where there is none to go on from.
+
+        Raises WorkdirError where the weights or the data are not those the run began with.
+        """
+        at = checkpoint.latest(self.workdir.last)
+        if at is None:
+            checkpoint.prune(self.workdir.best, None)
+            return None
+        record = checkpoint.record(self.workdir.last, at)
+        self._check(record, say)
+        progress, stage = Progress(**record["progress"]), record["stage"]
+        plan, settings = self.job.plans[stage], self.job.config.stages[stage]
+        params, stats = self._base()
+        trained, _ = plan.partition(params)
+        moving, _ = plan.partition_statistics(stats)
+        moments = optim.moments(optim.build(settings, plan).init(trained))
+        target = {
+            "params": self._touched(params, stage),
+            "stats": self._touched(stats, stage),
+            "moments": sharding.replicate(moments, self.job.mesh),
+            "ema": {**trained, **moving} if self.job.config.ema else {},
+        }
+        arrays = checkpoint.restore(self.workdir.last, at, target)
+        checkpoint.prune(self.workdir.best, progress.best and progress.best["step"])
+        return Snapshot(
+            progress,
+            {**params, **arrays["params"]},
+            {**stats, **arrays["stats"]},
+            arrays["moments"],
+            # A stage that is over hands its weights on, not their averages.
+            arrays["ema"] if progress.stage == stage else {},
+        )
+
+    def save_best(self, step: int, stage: int, params: Leaves, stats: Leaves) -> None:
+        arrays = {"params": self._touched(params, stage), "stats": self._touched(stats, stage)}
+        checkpoint.save(self.workdir.best, step, arrays, {"stage": stage})
+
+    def best(self, progress: Progress) -> tuple[Leaves, Leaves]:
+        """Parameters and statistics of the best measurement, whole."""
+        assert progress.best is not None, "every stage ends with a measurement"
+        params, stats = self._base()
+        stage = progress.best["stage"]
+        target = {"params": self._touched(params, stage), "stats": self._touched(stats, stage)}
+        arrays = checkpoint.restore(self.workdir.best, progress.best["step"], target)
+        return {**params, **arrays["params"]}, {**stats, **arrays["stats"]}
+
+    def _base(self) -> tuple[Leaves, Leaves]:
+        mesh = self.job.mesh
+        return sharding.replicate(self.job.base_params, mesh), sharding.replicate(self.job.base_stats, mesh)
+
+    def _touched(self, leaves: Leaves, stage: int) -> Leaves:
+        touched = self.job.touched(stage)
+        return {path: leaf for path, leaf in leaves.items() if path in touched}
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "weights": self.job.load_report.identity,
+            "data": self.job.data.fingerprint,
+            "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "devices": self.job.mesh.size,
+        }
+
+    def _check(self, record: Mapping[str, Any], say: Callable[[str], None]) -> None:
+        now = self._identity()
+        changed = [name for name in ("weights", "data") if record[name] != now[name]]
+        if changed:
+            raise WorkdirError(
+                f"cannot go on in {self.workdir.root}: the {' and the '.join(changed)} changed since this "
+                "run began. Restore them, or start anew in another --workdir."
+            )
+        moved = [name for name in ("threads", "devices") if record[name] != now[name]]
+        if moved:
+            told = ", ".join(f"{name} {record[name]} → {now[name]}" for name in moved)
+            say(f"note: going on with another machine shape ({told}): results equal to float tolerance only")
