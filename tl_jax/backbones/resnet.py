@@ -99,9 +99,8 @@ class Block(nnx.Module):
                 for a, b, size, step in zip((inputs, *widths), widths, kernels, strides, strict=False)
             ]
         )
-        self.shortcut = None
-        if inputs != outputs or stride != 1:
-            self.shortcut = ConvNorm(inputs, outputs, 1, stride=stride, rngs=rngs)
+        reshapes = inputs != outputs or stride != 1
+        self.shortcut = ConvNorm(inputs, outputs, 1, stride=stride, rngs=rngs) if reshapes else None
         self.act = hf_config.ACTIVATIONS[act]
 
     def __call__(self, carry: Carry, *, key: jax.Array | None = None) -> Carry:

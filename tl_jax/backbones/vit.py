@@ -105,9 +105,10 @@ class Stem(nnx.Module):
         self.channels = channels
         self.patch = Patches(patch, channels, width, scale=scale, rngs=rngs)
         self.class_token = nnx.Param(_normal(scale)(rngs.params(), (1, 1, width)))
-        self.distillation_token = None
         if _tokens(config) == 2:
             self.distillation_token = nnx.Param(_normal(scale)(rngs.params(), (1, 1, width)))
+        else:
+            self.distillation_token = None
         self.positions = nnx.Param(_normal(scale)(rngs.params(), (1, _tokens(config) + h * w, width)))
         self.dropout = nnx.Dropout(config["hidden_dropout_prob"])
 

@@ -1,0 +1,52 @@
+"""Filling a backbone from a checkpoint's arrays, and comparing what it computes with a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from flax import nnx
+
+from tl_jax import backbones
+from tl_jax.backbones.anatomy import Backbone, merge, run, set_mode, split
+from tl_jax.pretrained.rules import to_ours
+
+TOLERANCE = 1e-4
+"""Largest difference allowed, as a share of the largest value of the reference."""
+
+HEAD = dict.fromkeys(("head/linear/kernel", "head/linear/bias"), "the checkpoint has no classifier")
+
+
+def filled(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], **overrides: Any) -> Backbone:
+    """A backbone in inference mode; a head that the checkpoint lacks is zero."""
+    family = backbones.family(config)
+    outline = nnx.eval_shape(lambda: family.build(config, rngs=nnx.Rngs(0), **overrides))
+    graph, params, stats = split(outline)
+    leaves = {**params, **stats}
+    read = to_ours(arrays, family.table(outline.spec.config), leaves, optional=HEAD)
+    blank = {path: np.zeros(leaves[path].shape, leaves[path].dtype) for path in read.initialised}
+    model = merge(graph, {**read.leaves, **blank})
+    set_mode(model, dropout=False, batch_statistics=False)
+    return model
+
+
+def computed(model: Backbone, images: np.ndarray) -> dict[str, np.ndarray]:
+    """What the backbone makes of images: ``"stem"``, ``"blocks/i"`` and ``"logits"``."""
+    kept = {}
+    stem = kept["stem"] = model.stem(images)
+    carry, taps = run(model, stem, taps=range(len(model.blocks)))
+    kept |= {f"blocks/{i}": tap for i, tap in taps.items()}
+    result = {name: np.asarray(tap["x"]) for name, tap in kept.items()}
+    return result | {"logits": np.asarray(model.head(model.neck(carry)))}
+
+
+def assert_equal(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> None:
+    """Every array of ``theirs`` agrees with ours to `TOLERANCE`; all that do not are listed."""
+    wrong = []
+    for name, wanted in theirs.items():
+        assert ours[name].shape == wanted.shape, (name, ours[name].shape, wanted.shape)
+        share = np.abs(ours[name] - wanted).max() / np.abs(wanted).max()
+        if not share <= TOLERANCE:
+            wrong.append(f"{name}: {share:.1e}")
+    assert not wrong, wrong

@@ -1,0 +1,136 @@
+"""What one family has and others lack, and configs that describe no network."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from tl_jax import backbones
+from tl_jax.backbones import resnet, vit
+from tl_jax.backbones.anatomy import set_mode, split
+from tl_jax.backbones.hf_config import ConfigError
+
+
+def _outline(config: dict[str, Any], **options: Any) -> Any:
+    return nnx.eval_shape(lambda: backbones.family(config).build(config, rngs=nnx.Rngs(0), **options))
+
+
+@pytest.mark.parametrize(
+    ("name", "millions", "blocks", "levels"),
+    [
+        ("resnet-18", 11.69, 8, (2, 4, 6, 8)),
+        ("resnet-34", 21.80, 16, (3, 7, 13, 16)),
+        ("resnet-50", 25.56, 16, (3, 7, 13, 16)),
+        ("resnet-101", 44.55, 33, (3, 7, 30, 33)),
+        ("resnet-152", 60.19, 50, (3, 11, 47, 50)),
+        ("vit-tiny-patch16-224", 5.72, 12, (3, 6, 9, 12)),
+        ("vit-small-patch16-224", 22.05, 12, (3, 6, 9, 12)),
+        ("vit-base-patch16-224", 86.57, 12, (3, 6, 9, 12)),
+        ("vit-base-patch32-224", 88.22, 12, (3, 6, 9, 12)),
+        ("vit-large-patch16-224", 304.33, 24, (6, 12, 18, 24)),
+        ("vit-huge-patch14-224", 632.05, 32, (8, 16, 24, 32)),
+    ],
+)
+def test_named_sizes_have_the_published_number_of_parameters(
+    name: str, millions: float, blocks: int, levels: tuple[int, ...]
+) -> None:
+    model = _outline({**resnet.sizes, **vit.sizes}[name], outputs=1000)
+    _, params, _ = split(model)
+    assert sum(leaf.size for leaf in params.values()) / 1e6 == pytest.approx(millions, abs=0.006)
+    assert len(model.blocks) == blocks
+    assert model.spec.levels == levels
+
+
+def test_deit_reads_two_tokens_only_with_a_teacher() -> None:
+    both = _outline(vit.sizes["deit-tiny-distilled-patch16-224"])
+    one = _outline({**vit.sizes["deit-tiny-distilled-patch16-224"], "architectures": ["DeiTModel"]})
+    assert (both.spec.features, one.spec.features) == (384, 192)
+    assert both.stem.positions.shape == one.stem.positions.shape == (1, 198, 192)
+    assert one.spec.config["architectures"] == ["DeiTForImageClassification"]
+
+
+def test_outputs_follow_the_labels() -> None:
+    config = {**resnet.sizes["resnet-18"]}
+    assert _outline(config).head.linear.out_features == 2
+    assert _outline({**config, "num_labels": 5}).head.linear.out_features == 5
+    assert _outline({**config, "id2label": {"0": "a", "1": "b", "2": "c"}}).head.linear.out_features == 3
+    assert _outline(config, outputs=7).head.linear.out_features == 7
+
+
+def test_another_size_is_recorded_where_an_export_finds_it() -> None:
+    model = _outline({**vit.sizes["vit-tiny-patch16-224"], "id2label": {"0": "a"}}, image_size=384)
+    assert model.spec.config["image_size"] == 384
+    assert model.spec.preprocess.size == (384, 384)
+    assert model.spec.config["id2label"] == {"0": "a"}
+    assert model.stem.positions.shape == (1, 577, 192)
+
+
+def test_a_vit_refuses_pictures_of_another_size() -> None:
+    model = _outline(vit.sizes["vit-tiny-patch16-224"])
+    with pytest.raises(ValueError, match=r"\(224, 224, 3\).*\(96, 96, 3\).*image_size"):
+        nnx.eval_shape(model, jax.ShapeDtypeStruct((2, 96, 96, 3), jnp.float32))
+
+
+def test_pixels_beyond_the_last_patch_are_left_out() -> None:
+    config = dict(model_type="vit", hidden_size=8, num_attention_heads=2, num_hidden_layers=1, patch_size=8)
+    model = vit.build({**config, "image_size": 21}, rngs=nnx.Rngs(0))
+    set_mode(model, dropout=False, batch_statistics=False)
+    images = np.random.default_rng(0).normal(size=(1, 21, 21, 3)).astype(np.float32)
+    blank = images.copy()
+    blank[:, 16:] = blank[:, :, 16:] = 0
+    np.testing.assert_array_equal(model(images), model(blank))
+
+
+@pytest.mark.parametrize("size", [33, 47])
+def test_a_resnet_takes_odd_sizes(size: int) -> None:
+    model = resnet.build(
+        dict(embedding_size=4, hidden_sizes=(4, 8), depths=(1, 1), layer_type="basic"), rngs=nnx.Rngs(0)
+    )
+    set_mode(model, dropout=False, batch_statistics=False)
+    carry = model.stem(jnp.ones((1, size, size, 3)))
+    assert carry["x"].shape == (1, -(-size // 4), -(-size // 4), 4)
+
+
+def test_every_problem_of_a_resnet_config_in_one_error() -> None:
+    bad = dict(model_type="resnet", depths=(2, 0), hidden_act="rely", layer_type="wide", num_channels=True)
+    with pytest.raises(ConfigError) as error:
+        _outline(bad)
+    for text in ("depths=(2, 0)", "'relu'", "layer_type='wide'", "num_channels=True"):
+        assert text in str(error.value)
+    with pytest.raises(ConfigError, match="one length"):
+        _outline(dict(model_type="resnet", depths=(2, 2)))
+
+
+def test_every_problem_of_a_vit_config_in_one_error() -> None:
+    bad = dict(
+        model_type="vit", hidden_size="192", hidden_dropout_prob=-1, patch_size=[16, 16, 16], qkv_bias=1
+    )
+    with pytest.raises(ConfigError) as error:
+        _outline(bad)
+    for text in ("hidden_size='192'", "hidden_dropout_prob=-1", "patch_size=[16, 16, 16]", "qkv_bias=1"):
+        assert text in str(error.value)
+    with pytest.raises(ConfigError) as error:
+        _outline(dict(model_type="vit", hidden_size=100, num_attention_heads=3, image_size=8))
+    assert "num_attention_heads=3" in str(error.value)
+    assert "image_size=8" in str(error.value)
+
+
+def test_an_unknown_family_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ValueError, match=r"'resnest' is unknown.*resnet, vit, deit.*'resnet'"):
+        backbones.family({"model_type": "resnest"})
+    with pytest.raises(ValueError, match="no 'model_type'"):
+        backbones.family({})
+
+
+@pytest.mark.parametrize("first", ["tl_jax.backbones", "tl_jax.pretrained", "tl_jax.pretrained.rules"])
+def test_either_package_can_be_imported_first(first: str) -> None:
+    """Families use the table's rules, and loading uses the families."""
+    code = f"import {first}, sys; assert not {{'torch', 'tensorflow'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -1,0 +1,96 @@
+"""The small models of tests/fixtures: every block and the logits are what torch computed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from tests.backbones.parity import assert_equal, computed, filled
+from tl_jax import backbones
+from tl_jax.backbones.anatomy import split
+from tl_jax.pretrained.rules import to_theirs
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+NAMES = sorted(folder.parent.name for folder in FIXTURES.glob("*/reference.npz"))
+
+
+def _read(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, np.ndarray]]:
+    folder = FIXTURES / name
+    with np.load(folder / "reference.npz") as reference:
+        return (
+            json.loads((folder / "config.json").read_text()),
+            load_file(folder / "model.safetensors"),
+            dict(reference),
+        )
+
+
+def test_every_family_has_a_small_reference() -> None:
+    assert {_read(name)[0]["model_type"] for name in NAMES} == set(backbones.FAMILIES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_blocks_and_logits(name: str) -> None:
+    config, arrays, reference = _read(name)
+    model = filled(config, arrays)
+    ours = computed(model, reference["images"])
+    wanted = {key: reference[key] for key in reference if key.startswith(("stem", "blocks", "logits"))}
+    assert_equal(ours, wanted)
+    assert len(wanted) >= 1 + len(model.blocks)
+
+
+@pytest.mark.parametrize("name", ["vit", "deit-teacher"])
+def test_larger_pictures(name: str) -> None:
+    config, arrays, reference = _read(name)
+    model = filled(config, arrays, image_size=reference["large/images"].shape[1])
+    ours = computed(model, reference["large/images"])
+    assert_equal(ours, {key: reference[f"large/{key}"] for key in ("stem", "logits")})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_back_to_the_same_arrays(name: str) -> None:
+    """Reading and writing gives the checkpoint's own names, shapes and numbers."""
+    config, arrays, _ = _read(name)
+    model = filled(config, arrays)
+    _, params, stats = split(model)
+    back = to_theirs({**params, **stats}, backbones.family(config).table(model.spec.config))
+    known = {key for key in back if key.startswith(("classifier", "resnet.", "vit.", "deit."))}
+    base = name.endswith("-model")
+    prefix = f"{config['model_type']}."
+    wanted = {
+        (f"{prefix}{key}" if base else key): array for key, array in arrays.items() if "pooler" not in key
+    }
+    assert set(wanted) == {key for key in back if not (base and key.startswith("classifier"))}
+    for key in wanted:
+        assert back[key].shape == wanted[key].shape
+        if "num_batches_tracked" in key:
+            assert back[key].dtype == np.int64
+        elif key.endswith("classifier.bias") and name == "deit-teacher":
+            assert key not in known  # the two biases of a DeiT with teacher come back as their mean
+        else:
+            np.testing.assert_allclose(back[key], wanted[key], rtol=1e-6, err_msg=key)
+
+
+def test_a_gray_stem_sums_the_colours() -> None:
+    """A one-channel model computes of a gray picture what the colour model does of it repeated."""
+    for name in ("vit", "resnet-basic"):
+        config, arrays, reference = _read(name)
+        gray = reference["images"][..., :1]
+        colour = computed(filled(config, arrays), np.repeat(gray, 3, axis=-1))
+        assert_equal(computed(filled(config, arrays, channels=1), gray), colour)
+
+
+def test_real_weights(shared: Path) -> None:
+    """The ViT-Tiny that lies beside the checkout, against numbers computed by torch."""
+    folder = shared / "models" / "vit-tiny-patch16-224"
+    config = json.loads((folder / "config.json").read_text())
+    model = filled(config, load_file(folder / "model.safetensors"))
+    reference = np.load(folder / "reference.npz")
+    ours = computed(model, (reference["images_uint8"].astype(np.float32) / 255 - 0.5) / 0.5)
+    ours["blocks/0"], ours["blocks/11"] = ours["blocks/0"][:, :8], ours["blocks/11"][:, 0]
+    wanted = {"blocks/0": "hidden_after_layer0", "blocks/11": "cls_last_hidden", "logits": "logits"}
+    assert_equal(ours, {key: reference[name] for key, name in wanted.items()})
