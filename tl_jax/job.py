@@ -37,6 +37,7 @@ class Job:
     base_params: Mapping[str, np.ndarray]
     base_stats: Mapping[str, np.ndarray]
     pretrained_paths: frozenset[str]
+    resample: str
 
     @property
     def positive(self) -> int:
@@ -122,6 +123,7 @@ def prepare(config: ConfigDict, say: Callable[[str], None] = print) -> Job:
         base_params=jax.device_get(params),
         base_stats=jax.device_get(stats),
         pretrained_paths=report.loaded_paths,
+        resample=preprocess.resample,
     )
 
 

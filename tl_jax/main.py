@@ -1,21 +1,22 @@
-"""``python -m tl_jax.main --config=FILE[:ARGUMENT] [--config.KEY=VALUE …] [--workdir=FOLDER]``"""
+"""``python -m tl_jax.main --config=FILE[:ARGUMENT] [--config.KEY=VALUE …] [--workdir=FOLDER]``
+
+Trains what the config says; see `tl_jax.run` for the story. The same command again goes on where an
+interrupted run stopped.
+"""
 
 from __future__ import annotations
 
-import sys
+from tl_jax import command, flags
 
 
 def main(argv: list[str]) -> int:
-    """Trains what the flags say; the process's exit code."""
-    from tl_jax import config as configs
+    parsed = flags.parse(argv)
 
-    parsed = configs.parse(argv)
-
-    from tl_jax.run import run
+    from tl_jax.run import run  # late, so that --help is quick
 
     run(parsed.config, parsed.workdir)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    command.run(main)

@@ -68,6 +68,12 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
         ],
         "seconds": {"total": time.monotonic() - began, "train": progress.seconds},
         "weights": {"source": job.load_report.source, "identity": job.load_report.identity},
+        "input": {
+            "size": job.recipe.size,
+            "channels": job.data.channels,
+            "fit": config.data.fit,
+            "resample": job.resample,
+        },
         "data": {"fingerprint": job.data.fingerprint, "notes": list(job.data.notes)},
         "seed": config.seed,
         "versions": {"jax": jax.__version__},

@@ -1,15 +1,13 @@
-"""``python -m tl_jax.summary --config=…``: the plan of a run and its cost, without training."""
+"""``python -m tl_jax.summary --config=…``: the plan of a run and what it costs, without training."""
 
 from __future__ import annotations
 
-import sys
+from tl_jax import command, flags
 
 
 def main(argv: list[str]) -> int:
-    """Prints the loading report and every stage's plan."""
-    from tl_jax import config as configs
-
-    parsed = configs.parse(argv)
+    """Prints how the weights were loaded and every stage's plan."""
+    parsed = flags.parse(argv)
 
     from tl_jax import plan_table, programs
     from tl_jax.compilation import use_cache
@@ -24,4 +22,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    command.run(main)

@@ -1,0 +1,26 @@
+"""How a command ends: a problem of the user's is a message and an exit code, not a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+EXPECTED = (ValueError, OSError, RuntimeError, ArithmeticError, LookupError)
+"""What bad input raises. Anything else is a fault of the program and shows its traceback."""
+
+
+def run(main: Callable[[list[str]], int]) -> None:
+    """Calls ``main(sys.argv)`` and exits: 0 done, 1 a problem, 2 a wrong command line, 130 Ctrl-C,
+    75 stopped by SIGTERM after saving (run the same command again)."""
+    try:
+        code = main(sys.argv)
+    except EXPECTED as error:
+        if os.environ.get("TL_JAX_TRACEBACK"):
+            raise
+        print(f"error: {error}\n(TL_JAX_TRACEBACK=1 shows where)", file=sys.stderr)
+        code = 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = 130
+    sys.exit(code)

@@ -1,0 +1,32 @@
+"""``python -m tl_jax.export --workdir=RUN --output=FOLDER``: the trained model as a Hugging Face folder.
+
+`transformers`, and tl_jax itself, load the folder as they load one from the hub.
+"""
+
+from __future__ import annotations
+
+from absl import flags as absl_flags
+
+from tl_jax import command, flags
+
+
+def _define(values: absl_flags.FlagValues) -> None:
+    absl_flags.DEFINE_string("output", "", "the folder to write", flag_values=values)
+
+
+def main(argv: list[str]) -> int:
+    parsed = flags.parse(argv, define=_define, takes_config=False)
+    if not parsed.flags.output:
+        raise ValueError("--output is missing: name the folder to write")
+
+    from tl_jax import pretrained
+    from tl_jax.finished import open_run
+
+    run = open_run(parsed.workdir)
+    pretrained.export(run.model, parsed.flags.output, classes=run.classes)
+    print(f"{parsed.flags.output}: config.json, model.safetensors, preprocessor_config.json")
+    return 0
+
+
+if __name__ == "__main__":
+    command.run(main)
