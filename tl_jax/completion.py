@@ -104,11 +104,13 @@ def unknown(path: str, siblings: Iterable[str]) -> str:
     """The sentence for a key that does not exist, with the nearest one that does."""
     head, _, name = path.rpartition(".")
     siblings = list(siblings)
-    if near := difflib.get_close_matches(name, siblings, n=1):
+    by_name = {key.rpartition(".")[2]: key.replace("[]", "[0]") for key in reversed(keys())}
+    near = difflib.get_close_matches(name, siblings, n=1)
+    elsewhere = difflib.get_close_matches(name, by_name, n=1, cutoff=0.8)
+    if elsewhere and (elsewhere[0] == name or not near):
+        return f"no such key; did you mean {by_name[elsewhere[0]]}?"
+    if near:
         return f"no such key; did you mean {head + '.' if head else ''}{near[0]}?"
-    by_name = {key.rpartition(".")[2]: key for key in reversed(keys())}
-    if elsewhere := difflib.get_close_matches(name, by_name, n=1, cutoff=0.8):
-        return f"no such key; did you mean {by_name[elsewhere[0]].replace('[]', '[0]')}?"
     return f"no such key; the keys here are {', '.join(sorted(siblings))}"
 
 
@@ -184,8 +186,11 @@ def _fit(value: Any, kind: type) -> Any:
     if kind is int:
         return int(value) if isinstance(value, numbers.Integral) else None
     if kind is float:
-        fits = isinstance(value, numbers.Real) and (isinstance(value, int) or math.isfinite(value))
-        return float(value) if fits and abs(value) < 1e308 else None
+        try:
+            number = float(value) if isinstance(value, numbers.Real) else math.nan
+        except OverflowError:
+            return None
+        return number if math.isfinite(number) else None
     return os.fspath(value) if isinstance(value, str | os.PathLike) else None
 
 
@@ -208,9 +213,9 @@ def describe(value: Any) -> str:
 
 
 def plain_copy(value: Any) -> Any:
-    """Dicts, tuples and scalars all the way down, in place of ConfigDicts and lists."""
+    """Dicts with keys as in JSON, tuples and scalars, in place of ConfigDicts and lists."""
     if _is_group(value):
-        return {key: plain_copy(value[key]) for key in value}
+        return {str(key): plain_copy(value[key]) for key in value}
     if isinstance(value, list | tuple):
         return tuple(plain_copy(item) for item in value)
     return value

@@ -69,7 +69,7 @@ def _differences(a: Any, b: Any, path: str) -> Iterator[str]:
                 yield f"{inside}: {_show(a, key)} → {_show(b, key)}"
             else:
                 yield from _differences(a[key], b[key], inside)
-    elif _holds_dicts(a) or _holds_dicts(b):
+    elif isinstance(a, list) and isinstance(b, list) and (_holds_dicts(a) or _holds_dicts(b)):
         for i, (old, new) in enumerate(zip(a, b, strict=False)):
             yield from _differences(old, new, f"{path}[{i}]")
         for i in range(min(len(a), len(b)), max(len(a), len(b))):
@@ -78,8 +78,8 @@ def _differences(a: Any, b: Any, path: str) -> Iterator[str]:
         yield f"{path}: {a!r} → {b!r}"
 
 
-def _holds_dicts(value: Any) -> bool:
-    return isinstance(value, list) and any(isinstance(item, dict) for item in value)
+def _holds_dicts(items: list[Any]) -> bool:
+    return any(isinstance(item, dict) for item in items)
 
 
 def _show(group: Mapping[str, Any], key: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import inspect
 import re
 import sys
@@ -51,17 +50,19 @@ def load(text: str) -> Any:
 
 
 def _execute(path: Path) -> ModuleType:
-    name = f"config_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise _error(str(path), f"{path} is no Python file; its name must end in .py")
-    module = importlib.util.module_from_spec(spec)
+    module = ModuleType(f"config_{path.stem}")
+    module.__file__ = str(path)
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.append(folder)
-    sys.modules[name] = module
-    loader = spec.loader
-    _guarded(path, lambda: loader.exec_module(module))
+    # Dataclasses and pickle look a module up by its name.
+    sys.modules[module.__name__] = module
+
+    def run() -> None:
+        # Not through the import system, whose cache of bytecode may be one edit behind.
+        exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
+
+    _guarded(path, run)
     return module
 
 

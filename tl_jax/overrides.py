@@ -98,12 +98,15 @@ def _refused(config: ConfigDict, path: str) -> str | None:
 
 def _set(config: ConfigDict, path: str, arguments: list[str]) -> str | None:
     """Lets config_flags read and set the value; what is wrong with it, or None."""
-    _loosen(config, path)
+    holder, key = _holder(config, path)
+    if path in LOOSE or path.startswith(f"{FREE}."):
+        _loosen(holder, key)
+    # Seen from the innermost dict, so that a key may be called like a method of ConfigDict.
+    argv = ["config", *(argument.replace(f"config.{path}", f"config.{key}", 1) for argument in arguments)]
     flag_values = flags.FlagValues()
-    argv = ["config", *arguments]
     try:
         config_flags.DEFINE_config_dict(
-            "config", config, flag_values=flag_values, sys_argv=argv, lock_config=False
+            "config", holder, flag_values=flag_values, sys_argv=argv, lock_config=False
         )
         flag_values(argv)
     except flags.IllegalFlagValueError as error:
@@ -117,18 +120,23 @@ def _set(config: ConfigDict, path: str, arguments: list[str]) -> str | None:
     return None
 
 
-def _loosen(config: ConfigDict, path: str) -> None:
-    """Lets a key take any literal where its type is not fixed: the free-form part, which may also
-    grow, and keys of several types."""
-    if not (path in LOOSE or path.startswith(f"{FREE}.")):
-        return
+def _holder(config: ConfigDict, path: str) -> tuple[ConfigDict, str]:
+    """The innermost dict of a path, and its key there; the free-form part grows on the way."""
     *parents, key = path.split(".")
     holder = config
-    for parent in parents:
-        with holder.unlocked(), holder.ignore_type():
-            if not isinstance(holder.get(parent), ConfigDict):
-                holder[parent] = ConfigDict()
-        holder = holder[parent]
+    for number, parent in enumerate(parents):
+        name, *indices = re.findall(r"[^\[\]]+", parent)
+        if ".".join(parents[:number]).startswith(FREE) and not isinstance(holder.get(name), ConfigDict):
+            with holder.unlocked(), holder.ignore_type():
+                holder[name] = ConfigDict()
+        holder = holder[name]
+        for index in indices:
+            holder = holder[int(index)]
+    return holder, key
+
+
+def _loosen(holder: ConfigDict, key: str) -> None:
+    """Lets a key take any literal, or come into being."""
     with holder.unlocked(), holder.ignore_type():
         value = holder.get(key)
         holder[key] = FieldReference(None, field_type=object)
