@@ -278,6 +278,14 @@ def test_names_agree_with_the_code_they_stand_for() -> None:
     assert set(schema.TASKS) == set(tasks.TASKS)
 
 
+@pytest.mark.parametrize("text", ["youden", "f1", "sensitivity>=0.95", "specificity >= .9", "sensitivity>=1"])
+def test_thresholds_that_pass_are_understood(text: str) -> None:
+    from tl_jax.evaluation.decision import parse_criterion
+
+    assert complete(partial(evaluation=dict(threshold=text))).evaluation.threshold == text
+    assert callable(parse_criterion(text))
+
+
 def source(settings: Any) -> None:
     """Stands for a user's data source."""
 

@@ -90,7 +90,7 @@ def read(
         raise ConfigError(problems, where)
     # Grain's workers ask absl's own flags, which must count as parsed by then.
     flags.FLAGS.mark_as_parsed()
-    return Parsed(config, values["workdir"].value, values, tuple(remaining))
+    return Parsed(config, str(values["workdir"].value), values, tuple(remaining))
 
 
 def _config_path(argv: list[str]) -> tuple[str, list[str], Problem | None]:

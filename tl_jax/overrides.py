@@ -123,7 +123,7 @@ def _set(config: ConfigDict, path: str, arguments: list[str]) -> str | None:
 def _holder(config: ConfigDict, path: str) -> tuple[ConfigDict, str]:
     """The innermost dict of a path, and its key there; the free-form part grows on the way."""
     *parents, key = path.split(".")
-    holder = config
+    holder: Any = config
     for number, parent in enumerate(parents):
         name, *indices = re.findall(r"[^\[\]]+", parent)
         if ".".join(parents[:number]).startswith(FREE) and not isinstance(holder.get(name), ConfigDict):

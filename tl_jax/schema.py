@@ -102,8 +102,8 @@ def _is_fold(value: str) -> bool:
 
 
 def _is_threshold(value: str) -> bool:
-    match = re.fullmatch(r"(?:sensitivity|specificity)>=(\d*\.?\d+)", value)
-    return value in ("youden", "f1") or bool(match and 0 < float(match[1]) < 1)
+    match = re.fullmatch(r"(?:sensitivity|specificity)\s*>=\s*(\d*\.?\d+)", value)
+    return value in ("youden", "f1") or bool(match and 0 < float(match[1]) <= 1)
 
 
 _WEIGHTS = 'a tuple of one number above 0 a class | "balanced" | () for all one'
@@ -198,14 +198,14 @@ CHECKS: Mapping[str, Check] = {
     "early_stopping.min_delta": number(0),
     "evaluation.batch_size": number(1),
     "evaluation.threshold": Check(
-        '"youden" | "f1" | "sensitivity>=x" | "specificity>=x" with 0 < x < 1',
+        '"youden" | "f1" | "sensitivity>=x" | "specificity>=x" with 0 < x ≤ 1',
         _is_threshold,
         ("youden", "f1", "sensitivity>=0.95", "specificity>=0.95"),
     ),
     "evaluation.prevalence": Check(
         "0 < value < 1, or below 0 for none", lambda value: value < 0 or 0 < value < 1
     ),
-    "evaluation.bootstrap": number(1, 1_000_000),
+    "evaluation.bootstrap": number(0, 1_000_000),
     "evaluation.seed": number(0, 2**31 - 1),
     "checkpoint.every": length(percent=False),
     "mesh.data": number(0),
