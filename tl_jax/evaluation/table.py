@@ -1,0 +1,110 @@
+"""Measures as a table of plain text, for the terminal and the log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+TITLES = {
+    "accuracy": "accuracy at 0.5",
+    "accuracy_at_threshold": "accuracy at the threshold",
+    "auroc": "AUROC",
+    "ppv": "PPV (precision)",
+    "npv": "NPV",
+    "f1": "F1",
+    "f1_macro": "F1, mean of both classes",
+    "nll": "NLL",
+    "ece": "ECE",
+    "brier": "Brier score",
+    "nll_calibrated": "NLL calibrated",
+    "ece_calibrated": "ECE calibrated",
+    "brier_calibrated": "Brier score calibrated",
+}
+PER_CLASS = ("auroc", "sensitivity", "specificity", "ppv", "f1")
+MOST_CLASSES = 12
+"""A table of more classes is cut; a confusion matrix of more is not shown."""
+
+
+def format_table(measures: Mapping[str, Any]) -> str:
+    """What `measure` returned, as text of some thirty lines without a final newline."""
+    lines = [_head(measures)]
+    remarks: dict[str, int] = {}
+    several = len(measures["counts"]) > 2
+    for name, entry in measures.items():
+        if isinstance(entry, Mapping) and "value" in entry:
+            lines.append(f"  {_title(name, measures, several):<34}{_text(entry)}{_mark(entry, remarks)}")
+    if several:
+        lines += _per_class(measures)
+    lines += _confusions(measures["confusion"])
+    lines += [f"  [{number}] {text}" for text, number in remarks.items()]
+    return "\n".join(lines)
+
+
+def _head(measures: Mapping[str, Any]) -> str:
+    counts = ", ".join(f"{name} {count}" for name, count in list(measures["counts"].items())[:MOST_CLASSES])
+    lines = [f"  {measures['n']} examples of {measures['n_groups']} groups ({counts})"]
+    if measures["threshold"] is not None:
+        positive, criterion = measures["positive"], measures["criterion"]
+        chosen = "set without data" if criterion == "none" else f"chosen on validation: {criterion}"
+        lines.append(f"  positive: {positive}; threshold {measures['threshold']:.4g} ({chosen})")
+    lines.append(f"  intervals: {measures['interval']}")
+    return "\n".join(lines)
+
+
+def _title(name: str, measures: Mapping[str, Any], several: bool) -> str:
+    if several and name == "accuracy":
+        return "accuracy"
+    if name.endswith("_at_prevalence"):
+        return f"{name[:3].upper()} at prevalence {measures['prevalence']:g}"
+    title = TITLES.get(name, name.replace("_at_0.5", " at 0.5").replace("_", " "))
+    averaged = name in ("auroc", "average_precision", "sensitivity", "specificity", "ppv", "npv", "f1")
+    return f"{title}, mean of classes" if several and averaged else title
+
+
+def _text(entry: Mapping[str, Any]) -> str:
+    if entry["value"] is None:
+        return f"undefined: {entry['why']}"
+    if entry["low"] is None:
+        return f"{entry['value']:.4f}"
+    return f"{entry['value']:.4f}  [{entry['low']:.4f}, {entry['high']:.4f}]"
+
+
+def _mark(entry: Mapping[str, Any], remarks: dict[str, int]) -> str:
+    """Numbers of the footnotes that an entry needs."""
+    texts = [entry["note"]] if "note" in entry else []
+    if "undefined_replicates" in entry:
+        texts.append(f"undefined in {entry['undefined_replicates']} resamples, which are left out")
+    return "".join(f"  [{remarks.setdefault(text, len(remarks) + 1)}]" for text in texts)
+
+
+def _per_class(measures: Mapping[str, Any]) -> list[str]:
+    names = list(measures["per_class"])
+    width = max(len(name) for name in names[:MOST_CLASSES]) + 2
+    shown = [name for name in PER_CLASS if name in measures["per_class"][names[0]]]
+    lines = ["  " + "class".ljust(width) + "n".rjust(7) + "".join(name.rjust(13) for name in shown)]
+    for name in names[:MOST_CLASSES]:
+        values = [measures["per_class"][name][key]["value"] for key in shown]
+        cells = "".join(("–" if value is None else f"{value:.4f}").rjust(13) for value in values)
+        lines.append("  " + name.ljust(width) + str(measures["counts"][name]).rjust(7) + cells)
+    if len(names) > MOST_CLASSES:
+        lines.append(f"  … and {len(names) - MOST_CLASSES} classes more")
+    return lines
+
+
+def _confusions(confusion: Mapping[str, Any]) -> list[str]:
+    classes = confusion["classes"]
+    if len(classes) > MOST_CLASSES:
+        return []
+    lines = []
+    for name, matrix in confusion.items():
+        if name in ("classes", "rows", "columns"):
+            continue
+        cells = [[str(count) for count in row] for row in matrix]
+        wide = max(len(text) for text in (*classes, *(cell for row in cells for cell in row))) + 2
+        title = f"confusion {name.replace('_', ' ')}: truth down, decision across"
+        lines += [f"  {title}", "  " + " " * wide + "".join(cls.rjust(wide) for cls in classes)]
+        lines += [
+            "  " + cls.ljust(wide) + "".join(cell.rjust(wide) for cell in row)
+            for cls, row in zip(classes, cells, strict=True)
+        ]
+    return lines
