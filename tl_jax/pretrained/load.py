@@ -76,9 +76,8 @@ def load(
         image_size=image_size,
         dropout=dropout,
         seed=seed,
-        where=found.source,
     )
-    outline = nnx.eval_shape(build)  # shapes only: nothing is computed
+    outline = _outline(build, found.source)
     graph, shapes = _apart(outline)
     head = [path for path in shapes if path.startswith("head/")]
     headless = num_classes is not None or classes is not None
@@ -134,16 +133,15 @@ def scratch(
         image_size=image_size,
         dropout=dropout,
         seed=seed,
-        where="model.arch",
     )
-    graph, shapes = _apart(nnx.eval_shape(build))
+    _, shapes = _apart(_outline(build, "model.arch"))
     report = LoadReport(
         source=found.source,
         initialised=tuple(
             Initialised(path, tuple(leaf.shape), "from scratch") for path, leaf in shapes.items()
         ),
     )
-    return merge(graph, _initial(build, shapes)), report
+    return build(), report  # array by array: compiling all of it as one program takes longer
 
 
 def load_pretrained(
@@ -182,26 +180,30 @@ def _builder(
     image_size: int | None,
     dropout: float,
     seed: int,
-    where: str,
 ) -> Callable[[], Backbone]:
     family = backbones.family(config)
 
     def build() -> Backbone:
-        try:
-            model = family.build(
-                config,
-                preprocess=preprocess,
-                channels=channels,
-                image_size=image_size,
-                dropout=dropout,
-                rngs=nnx.Rngs(seed),
-            )
-        except ValueError as error:
-            raise PretrainedError(f"{where}: {error}") from error
+        model = family.build(
+            config,
+            preprocess=preprocess,
+            channels=channels,
+            image_size=image_size,
+            dropout=dropout,
+            rngs=nnx.Rngs(seed),
+        )
         set_mode(model, dropout=False, batch_statistics=False)
         return model
 
     return build
+
+
+def _outline(build: Callable[[], Backbone], where: str) -> Backbone:
+    """The model with shapes in the place of arrays: nothing is computed."""
+    try:
+        return nnx.eval_shape(build)
+    except ValueError as error:
+        raise PretrainedError(f"{where}: {error}") from error
 
 
 def _apart(model: Backbone) -> tuple[nnx.GraphDef, Leaves]:
