@@ -9,7 +9,8 @@ The formats' own facts, and what is made of them:
   come out dark, the same in every picture of the set.
 * Gray whose zero is white (TIFF, WhiteIsZero) is inverted; 1-bit becomes 0 and 255.
 * Transparency is composited on black: value · alpha.
-* Palettes, CMYK and YCbCr become RGB. Gray stays one channel; everything else has three.
+* Palettes, CMYK and YCbCr become RGB. Gray, and a palette of grays (GIF), is one channel; everything else
+  three.
 * Of animations and multi-page files the first picture is taken.
 
 Decoding uses no global state and may be called from many threads at once.
@@ -143,7 +144,8 @@ def _decode(file: IO[bytes], max_pixels: int, at_least: tuple[int, int] | None) 
             image.draft(None, (max(wide, 1), max(tall, 1)))
         image.load()  # TIFF is upright from here on, and says so
         upright = _to_8_bit(image)
-        if turn := _TURNS.get(_orientation(image)):
+        turn = _TURNS.get(_orientation(image))
+        if turn is not None:
             upright = upright.transpose(turn)
     array = np.asarray(upright)
     return array[:, :, None] if array.ndim == 2 else array
@@ -179,6 +181,9 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
         values, alpha = layers[..., :-1].astype(np.uint16), layers[..., -1:]
         on_black = ((values * alpha + 127) // 255).astype(np.uint8)
         return Image.fromarray(on_black[..., 0] if on_black.shape[-1] == 1 else on_black)
+    if mode == "P":
+        palette = np.reshape(image.getpalette(), (-1, 3))
+        mode = "L" if (palette == palette[:, :1]).all() else mode
     return image.convert("L" if mode in ("1", "L") else "RGB")
 
 

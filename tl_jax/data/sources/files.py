@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 import numpy as np
+from ml_collections import ConfigDict
 
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
 DICOM = frozenset({".dcm", ".dicom"})
@@ -54,6 +55,6 @@ class Files:
         return self.dicom or PurePath(self.paths[i]).suffix.lower() in DICOM
 
 
-def files(paths: Sequence[str], names: Sequence[str], config, *, dicom: bool = False) -> Files:
+def files(paths: Sequence[str], names: Sequence[str], config: ConfigDict, *, dicom: bool = False) -> Files:
     """`Files` with ``config.max_pixels`` and ``config.window``."""
     return Files(tuple(paths), tuple(names), int(config.max_pixels), tuple(config.window), dicom)

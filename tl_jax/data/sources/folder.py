@@ -14,10 +14,10 @@ once.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from tl_jax.data.sources import splits as given
 from tl_jax.data.sources import tree
@@ -30,7 +30,7 @@ from tl_jax.data.sources.tree import Found
 _ENDINGS = " ".join(sorted(suffix[1:] for suffix in SUFFIXES))
 
 
-def read(config, *, training: bool = True) -> NotedTable:
+def read(config: ConfigDict, *, training: bool = True) -> NotedTable:
     """The table of ``config.root``. An id is the path below the root, with forward slashes.
 
     Uses ``root``, ``group``, ``classes``, ``fold``, ``max_pixels`` and ``window`` of ``config``. With
@@ -40,7 +40,7 @@ def read(config, *, training: bool = True) -> NotedTable:
       SourceError: the folder is missing, or its layout leaves something in doubt; lists everything.
     """
     root = tree.folder(config.root)
-    rows = _Rows(root, set(config.classes))
+    rows = _Rows(root, set(config.classes), training)
     folders = _subfolders(root)
     by_split: dict[str, list[str]] = {}
     for name in folders:
@@ -82,8 +82,8 @@ def read(config, *, training: bool = True) -> NotedTable:
 class _Rows:
     """Collects pictures, and everything that is wrong, folder by folder."""
 
-    def __init__(self, root: Path, classes: set[str]) -> None:
-        self.root, self.classes = root, classes
+    def __init__(self, root: Path, classes: set[str], training: bool) -> None:
+        self.root, self.classes, self.training = root, classes, training
         self.ids: list[str] = []
         self.inner: list[str] = []  # below the class folder
         self.labels: list[str] = []
@@ -161,31 +161,29 @@ def _read_classes(rows: _Rows, folders: list[str]) -> None:
         rows.problems.append(
             f"class {name} holds {', '.join(inside)}: splits go above the classes, as {inside[0]}/{name}/"
         )
-    if len(folders) == 1:
-        rows.problems.append(f"{folders[0]} is the only class; there must be two or more")
+    if len(folders) == 1 and rows.training:
+        inner = _subfolders(rows.root / folders[0])
+        hint = f"; it holds {some(inner, 5)}: is it the root?" if inner else "; there must be two or more"
+        rows.problems.append(f"{folders[0]} is the only class{hint}")
     for label in folders:
         rows.add_class(label, label, "")
 
 
 def _subfolders(folder: Path) -> list[str]:
-    return sorted(
-        entry.name for entry in os.scandir(folder) if entry.is_dir() and not tree.is_hidden(entry.name)
-    )
+    return [name for name, kind in tree.entries(folder) if kind == "folder"]
 
 
 def _loose(rows: _Rows, below: str) -> int:
     """Pictures directly in a folder that should hold folders; other files there are counted."""
     number = 0
-    for entry in os.scandir(rows.root / below):
-        if tree.is_hidden(entry.name) or not entry.is_file():
-            continue
-        if tree.is_picture(entry.name):
+    for name, kind in tree.entries(rows.root / below):
+        if kind == "file" and tree.is_picture(name):
             number += 1
-        else:
-            rows.others[Path(entry.name).suffix.lower() or "no ending"] += 1
+        elif kind == "file":
+            rows.others[tree.ending(name)] += 1
     return number
 
 
 def _what_is_there(folder: Path) -> str:
-    names = sorted(name for name in os.listdir(folder) if not tree.is_hidden(name))
+    names = [name for name, _ in tree.entries(folder)]
     return f" (it holds {some(names, 5)})" if names else " (it is empty)"

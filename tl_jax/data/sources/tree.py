@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
@@ -21,11 +22,6 @@ class Found:
     others: Counter[str] = field(default_factory=Counter)  # files that are no pictures, by ending
     problems: list[str] = field(default_factory=list)
 
-    def add(self, below: str, more: Found) -> None:
-        self.pictures += [f"{below}/{path}" for path in more.pictures]
-        self.others += more.others
-        self.problems += more.problems
-
 
 def is_hidden(name: str) -> bool:
     """Files that systems leave behind and nobody means: dot files, __MACOSX, Thumbs.db."""
@@ -36,47 +32,65 @@ def is_picture(path: str) -> bool:
     return PurePath(path).suffix.lower() in SUFFIXES
 
 
-def walk(root: Path, *, wanted=is_picture) -> Found:
-    """Everything below ``root``, in the order of names. Links are followed; loops and dead ends are problems.
+def entries(folder: str | Path) -> list[tuple[str, str]]:
+    """(name, "folder" | "file" | "nothing") of what lies in a folder, by name, without what is hidden.
 
-    ``wanted`` takes a full path (str) and says whether the file is a picture.
+    Links count as what they lead to; "nothing" is a link that leads nowhere. Raises SourceError.
+    """
+    try:
+        with os.scandir(folder) as inside:
+            return sorted((entry.name, _kind(entry)) for entry in inside if not is_hidden(entry.name))
+    except OSError as error:
+        raise SourceError(f"{folder} cannot be read: {error.strerror}") from error
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    try:
+        return "folder" if entry.is_dir() else "file" if entry.is_file() else "nothing"
+    except OSError:  # a link that leads to itself
+        return "nothing"
+
+
+def walk(root: Path, *, wanted: Callable[[str], bool] = is_picture) -> Found:
+    """Everything below ``root``. Links are followed; loops and dead ends are problems.
+
+    ``wanted`` takes a file's full path and says whether it is a picture.
     """
     found = Found()
-    stack: list[tuple[str, str, frozenset[tuple[int, int]]]] = [(str(root), "", frozenset())]
+    stack: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
     while stack:
-        folder, below, above = stack.pop()
+        below, above = stack.pop()
+        folder = os.path.join(root, below)
         try:
-            stat = os.stat(folder)
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name, reverse=True)
-        except OSError as error:
-            found.problems.append(f"{folder} cannot be read: {error.strerror}")
+            stat, names = os.stat(folder), entries(folder)
+        except (OSError, SourceError) as error:
+            found.problems.append(str(error))
             continue
         here = (stat.st_dev, stat.st_ino)
         if here in above:
-            found.problems.append(
-                f"{folder} is a link that leads back to a folder above it ({os.path.realpath(folder)})"
-            )
+            leads = os.path.realpath(folder)
+            found.problems.append(f"{folder} is a link that leads back to a folder above it ({leads})")
             continue
-        for entry in entries:
-            if is_hidden(entry.name):
-                continue
-            path = f"{below}{entry.name}"
-            try:
-                is_folder, is_file = entry.is_dir(), entry.is_file()
-            except OSError:  # a link that leads to itself
-                is_folder = is_file = False
-            if is_folder:
-                stack.append((entry.path, f"{path}/", above | {here}))
-            elif is_file and wanted(entry.path):
+        for name, kind in names:
+            path = f"{below}/{name}" if below else name
+            full = os.path.join(root, path)
+            if kind == "folder":
+                stack.append((path, above | {here}))
+            elif kind == "nothing" and is_picture(name):
+                found.problems.append(f"{full} is a link to a file that is not there")
+            elif kind == "file" and wanted(full):
                 found.pictures.append(path)
-                if not path.isprintable() or path != path.encode("utf-8", "replace").decode():
-                    found.problems.append(f"{entry.path!a} has a name that cannot be printed; rename it")
-            elif is_file:
-                found.others[PurePath(entry.name).suffix.lower() or "no ending"] += 1
-            elif entry.is_symlink() and is_picture(entry.name):
-                found.problems.append(f"{entry.path} is a link to a file that is not there")
+                if not name.isprintable():  # line breaks, and bytes that are not UTF-8
+                    found.problems.append(f"{full!a} has a name that cannot be printed; rename it")
+            elif kind == "file":
+                found.others[ending(name)] += 1
     found.pictures.sort()
     return found
+
+
+def ending(name: str) -> str:
+    """What messages call the kind of a file."""
+    return PurePath(name).suffix.lower() or "no ending"
 
 
 def others_note(others: Counter[str], root: Path) -> list[str]:
