@@ -51,6 +51,6 @@ def get_config(arg=""):
     c.model = dict(pretrained="google/vit-base-patch16-224")
     c.stages = [dict(stage) for stage in RECIPES[recipe]]
     if recipe == "scratch":
-        c.model = dict(pretrained="", arch=dict(model_type="resnet", layer_type="basic"))
-        c.model.arch |= dict(hidden_sizes=[64, 128, 256, 512], depths=[2, 2, 2, 2])
+        arch = dict(model_type="resnet", layer_type="basic", hidden_sizes=[64, 128, 256, 512])
+        c.model = dict(pretrained="", arch=dict(arch, depths=[2, 2, 2, 2]))
     return c

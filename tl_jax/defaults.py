@@ -43,7 +43,7 @@ def data() -> dict[str, Any]:
         manifest="",  # csv, dicom: the table's file
         columns=dict(path="path", label="label", group="", split=""),  # csv: names; "" = none such
         name="",  # tfds: data set, with optional /config and :version
-        keys=dict(image="image", label="label", group="", id=""),  # tfds: feature names; "" = none
+        features=dict(image="image", label="label", group="", id=""),  # tfds: names; "" = none
         group="",  # regular expression on the id; its first group, or whole match, names the patient
         classes=(),  # keep these only, in this order; () = all, sorted
         fractions=dict(val=0.15, test=0.15),  # where no split is given

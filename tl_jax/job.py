@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import numpy as np
@@ -14,6 +13,7 @@ from ml_collections import ConfigDict
 from tl_jax import data as data_room
 from tl_jax import duration, freeze, pretrained, sharding, tasks
 from tl_jax.backbones.anatomy import Backbone, Preprocess, split
+from tl_jax.data import augment
 from tl_jax.freeze import FreezePlan
 from tl_jax.step import Recipe
 
@@ -74,7 +74,7 @@ def prepare(config: ConfigDict, say: Callable[[str], None] = print) -> Job:
         image_size=size,
         channels=facts.channels,
         resample=preprocess.resample,
-        augmented=is_geometric(config.augment),
+        augmented=augment.moves_pixels(config.augment),
     )
     for note in data.notes:
         say(note)
@@ -150,14 +150,4 @@ def overridden(preprocess: Preprocess, config: ConfigDict) -> Preprocess:
         std=tuple(config.std) or preprocess.std,
         resample=config.resample or preprocess.resample,
         crop=preprocess.crop,
-    )
-
-
-def is_geometric(augment: Mapping[str, Any]) -> bool:
-    """Whether the settings move pixels, which wants a canvas larger than the picture."""
-    return (
-        tuple(augment["scale"]) != (1.0, 1.0)
-        or tuple(augment["ratio"]) != (1.0, 1.0)
-        or augment["rotate"] > 0
-        or augment["shift"] > 0
     )

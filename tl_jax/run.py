@@ -71,6 +71,7 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
         "input": {
             "size": job.recipe.size,
             "channels": job.data.channels,
+            "at_least": job.data.at_least,
             "fit": config.data.fit,
             "resample": job.resample,
         },
