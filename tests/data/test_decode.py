@@ -334,13 +334,14 @@ def test_resize_is_pillows(height, width, channels, size, fit, resample):
     out = resize(image, size, fit=fit, resample=resample)
     assert out.shape == (size, size, channels)
     assert out.dtype == np.uint8
-    difference = np.abs(out.astype(int) - naive(image, size, fit, resample)).max()
-    if resample != "nearest" or fit != "crop":  # the nearest pixel may flip on a tie
-        assert difference <= (1 if fit == "crop" else 0)
+    if fit != "crop" or max(height, width) <= 10 * min(height, width):
+        assert np.array_equal(out, naive(image, size, fit, resample))
 
 
 def test_a_line_of_pixels_is_cropped_without_a_huge_intermediate():
-    assert resize(random((2, 60_000, 1)), 224, fit="crop").shape == (224, 224, 1)
+    image = random((2, 60_000, 1))
+    out = resize(image, 64, fit="crop")
+    assert np.abs(out.astype(int) - naive(image[:, 29_000:31_000], 64, "crop", "bilinear")).max() <= 2
 
 
 def test_pad_keeps_the_aspect_ratio_and_fills_with_black():

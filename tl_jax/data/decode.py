@@ -81,6 +81,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_LONG = 10  # aspect ratio from which resizing the whole picture to crop it would waste memory
 _SWAPS_SIDES = (5, 6, 7, 8)
 _PHOTOMETRIC, _BITS_PER_SAMPLE = 262, 258
 
@@ -210,9 +211,9 @@ def resize(image: np.ndarray, size: int, *, fit: str = "squash", resample: str =
     """uint8 (h, w, c) → uint8 (size, size, c), in one resampling from the original.
 
     The resampling is Pillow's: antialiased, that is, when it shrinks a picture its filter grows with the
-    factor. Image processors of torch's transformers run on the same code, so that ``squash`` is bit for bit
-    ``ViTImageProcessor``'s picture, and ``crop`` is ``shortest_edge`` with ``center_crop`` to within one
-    gray level (Pillow keeps the cut-out's corners in float32).
+    factor. Image processors of torch's transformers run on the same code: ``squash`` is bit for bit the
+    picture of ``ViTImageProcessor``, and ``crop`` that of ``shortest_edge`` with ``center_crop``. (Of pictures
+    more than ten times as long as wide, ``crop`` computes the centre alone, and rounds differently there.)
 
     Args:
       fit: ``"squash"`` changes the aspect ratio; ``"pad"`` keeps it and fills up with black on both sides,
@@ -228,9 +229,11 @@ def resize(image: np.ndarray, size: int, *, fit: str = "squash", resample: str =
     if fit == "squash" or height == width:
         return _array(picture.resize((size, size), filter_))
     if fit == "crop":
-        # The picture would be (tall, wide) with its short side `size`; only its centre is computed.
         tall, wide = (size * side // short for side in (height, width))
         top, left = (tall - size) // 2, (wide - size) // 2
+        if long <= _LONG * short:
+            whole = _array(picture.resize((wide, tall), filter_))
+            return whole[top : top + size, left : left + size]
         y, x = height / tall, width / wide
         box = (left * x, top * y, min((left + size) * x, width), min((top + size) * y, height))
         return _array(picture.resize((size, size), filter_, box=box))
