@@ -56,10 +56,10 @@ class _Handler(BaseHTTPRequestHandler):
     server: Hub
     protocol_version = "HTTP/1.1"
 
-    def do_HEAD(self) -> None:  # noqa: N802
+    def do_HEAD(self) -> None:
         self._answer()
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self._answer()
 
     def log_message(self, *args: object) -> None:
@@ -99,7 +99,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         paths = sorted(self.server.folder(repo, commit).iterdir())
         tree = [
-            {"type": "file", "path": path.name, "size": path.stat().st_size, "oid": "0" * 40} for path in paths
+            {"type": "file", "path": path.name, "size": path.stat().st_size, "oid": "0" * 40}
+            for path in paths
         ]
         siblings = [{"rfilename": path.name} for path in paths]
         facts = tree if kind == "tree" else {"id": repo, "sha": commit, "siblings": siblings}

@@ -23,7 +23,9 @@ def folder(tmp_path: Path) -> Path:
 def test_a_truncated_file_is_named(folder: Path, keep: int) -> None:
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(PretrainedError, match=rf"model\.safetensors \({keep:,} bytes\) is truncated or corrupt"):
+    with pytest.raises(
+        PretrainedError, match=rf"model\.safetensors \({keep:,} bytes\) is truncated or corrupt"
+    ):
         pretrained.load(folder)
 
 

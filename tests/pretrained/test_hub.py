@@ -81,7 +81,7 @@ def test_an_id_without_an_owner(tmp_path: Path) -> None:
 
 
 def test_revisions(server: hub_server.Hub, tmp_path: Path) -> None:
-    main, first = pretrained.load("lab/vit@main", cache_dir=tmp_path)
+    _, first = pretrained.load("lab/vit@main", cache_dir=tmp_path)
     other, second = pretrained.load("lab/vit@v2", cache_dir=tmp_path)
     assert first.identity != second.identity
     commit = server.commit("lab/vit", "v2")
@@ -119,6 +119,7 @@ def test_without_a_network_the_cache_serves(repo: str, tmp_path: Path, monkeypat
     folders.assert_same(first, second)
 
 
+@pytest.mark.slow  # the client tries for twenty seconds
 @pytest.mark.usefixtures("unreachable")
 def test_without_a_network_or_cache(tmp_path: Path) -> None:
     with pytest.raises(PretrainedError, match=r"config\.json could not be fetched.*check the network"):
@@ -140,14 +141,18 @@ def test_flax_weights(tmp_path: Path) -> None:
 
 
 def test_unknown_repositories(server: hub_server.Hub, tmp_path: Path) -> None:
-    with pytest.raises(PretrainedError, match=r"'lab/vitt' is neither a folder .* nor a public repository on"):
+    with pytest.raises(
+        PretrainedError, match=r"'lab/vitt' is neither a folder .* nor a public repository on"
+    ):
         pretrained.load("lab/vitt", cache_dir=tmp_path)
     with pytest.raises(PretrainedError, match="neither a folder"):
         pretrained.load("lab/bad--name..git", cache_dir=tmp_path)
 
 
 def test_repositories_of_no_use(server: hub_server.Hub, tmp_path: Path) -> None:
-    with pytest.raises(PretrainedError, match=r"(?s)pytorch_model\.bin.*never read.*'lab/pickled'.*refs/pr/1"):
+    with pytest.raises(
+        PretrainedError, match=r"(?s)pytorch_model\.bin.*never read.*'lab/pickled'.*refs/pr/1"
+    ):
         pretrained.load("lab/pickled", cache_dir=tmp_path)
     assert not server.requests["GET pytorch_model.bin"]
     with pytest.raises(PretrainedError, match=r"lab/bare on http.* has no config\.json"):

@@ -215,12 +215,12 @@ def test_identity_is_of_the_weights_used(tmp_path: Path) -> None:
 
 
 def test_scratch_is_a_function_of_the_seed() -> None:
-    arch = json.loads((folders.FIXTURES / "resnet-basic" / "config.json").read_text())
+    arch = json.loads((folders.FIXTURES / "vit" / "config.json").read_text())
     model, report = pretrained.scratch(arch, num_classes=2, seed=1, dropout=0.1)
     folders.assert_same(model, pretrained.scratch(arch, num_classes=2, seed=1)[0])
     other = folders.leaves(pretrained.scratch(arch, num_classes=2, seed=2)[0])
-    assert not np.array_equal(folders.leaves(model)["stem/layer/conv/kernel"], other["stem/layer/conv/kernel"])
-    assert model(images(32)).shape == (2, 2)
+    assert not np.array_equal(folders.leaves(model)["stem/patch/kernel"], other["stem/patch/kernel"])
+    assert model(images(24)).shape == (2, 2)
     assert {entry.path for entry in report.initialised} == set(folders.leaves(model))
     assert not report.loaded_paths
     assert {entry.why for entry in report.initialised} == {"from scratch"}

@@ -77,8 +77,12 @@ def _write_folder(folder: Path, writers: Mapping[str, Callable[[Path], None]]) -
     aside = folder.parent / f".{folder.name}.partial"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    for name, write in writers.items():
-        write(aside / name)
+    try:
+        for name, write in writers.items():
+            write(aside / name)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
     _sync(aside)
     if not folder.exists():
         os.rename(aside, folder)
@@ -98,7 +102,7 @@ def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     _sync(path)
 
 
