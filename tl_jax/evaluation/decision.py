@@ -114,8 +114,10 @@ def fit_threshold(scores: Floats, truth: NDArray[np.bool_], goal: Goal) -> tuple
         above = float(np.nextafter(values[-1], 2.0))
         return above, ("the threshold is above every validation score: nothing there is called positive",)
     low, high = float(values[chosen - 1]), float(values[chosen])
-    middle = 0.5 * (odds[chosen - 1] + odds[chosen])
-    threshold = float(1 / (1 + np.exp(-middle))) if np.isfinite(middle) else 0.5 * (low + high)
+    if np.isfinite(odds[chosen - 1 : chosen + 1]).all():
+        threshold = float(1 / (1 + np.exp(-0.5 * (odds[chosen - 1] + odds[chosen]))))
+    else:
+        threshold = 0.5 * (low + high)
     return (threshold if low < threshold <= high else high), ()
 
 

@@ -98,7 +98,7 @@ def _no_interval(resampling: Resampling) -> str:
     if resampling.replicates < 1:
         return "no interval: evaluation.bootstrap is 0"
     if resampling.groups < 2:
-        return f"no interval: {resampling.groups} group, and at least two must be resampled"
+        return f"no interval: groups to resample: {resampling.groups}, and there must be at least two"
     return ""
 
 

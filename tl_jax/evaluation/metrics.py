@@ -42,7 +42,7 @@ def total(values: ArrayLike, weights: ArrayLike | None = None) -> Floats:
 
 
 def summing(row: NDArray, rows: int, example: NDArray, n: int, values: NDArray | None = None) -> Any:
-    """The sparse (rows, n) matrix that adds ``values[i]``, by default one, of ``example[i]`` to ``row[i]``."""
+    """The sparse (rows, n) matrix that adds ``values[i]`` (or one) of ``example[i]`` to ``row[i]``."""
     from scipy.sparse import csr_matrix
 
     values = np.ones(len(row)) if values is None else np.asarray(values, np.float64)

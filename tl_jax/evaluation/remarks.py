@@ -58,12 +58,8 @@ def certainty(path: tuple, value: float, statistics: Statistics, groups: NDArray
     kind, asked = base(name), path[0] if len(path) == 2 else statistics.decision.positive
     if kind in RATES and value in (0.0, 1.0) and (statistics.k == 2 or len(path) == 2 or kind == "accuracy"):
         m = len(np.unique(groups[_could_show(name, int(asked), statistics)]))
-        other = "lower" if value == 1.0 else "higher"
-        bound = abs(value - min(1.0, 3 / m)) if value else min(1.0, 3 / m)
-        return (
-            f"all resamples agree, yet {m} groups cannot exclude a rate as much {other} as about "
-            f"{bound:.3f} (rule of three)"
-        )
+        bound = f"down to about {max(0.0, 1 - 3 / m):.3f}" if value else f"up to about {min(1.0, 3 / m):.3f}"
+        return f"all resamples agree, but {m} groups leave a rate {bound} possible (rule of three)"
     return "all resamples agree: the sample is too small, or too easy, to show how uncertain this is"
 
 

@@ -32,7 +32,7 @@ def format_table(measures: Mapping[str, Any]) -> str:
     several = len(measures["counts"]) > 2
     for name, entry in measures.items():
         if isinstance(entry, Mapping) and "value" in entry:
-            lines.append(f"  {_title(name, measures, several):<34}{_text(entry)}{_mark(entry, remarks)}")
+            lines.append(f"  {_title(name, measures, several):<36}{_text(entry)}{_mark(entry, remarks)}")
     if several:
         lines += _per_class(measures)
     lines += _confusions(measures["confusion"])
