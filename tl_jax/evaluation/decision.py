@@ -58,18 +58,25 @@ def fit_decision(logits: ArrayLike, labels: ArrayLike, *, classes: Sequence[str]
     goal = parse_criterion(settings.threshold)
     logits, labels, _ = checked(logits, labels, None, classes)
     fitted = calibration.fit(logits, labels)
-    common = dict(scale=fitted.scale, bias=fitted.bias, positive=positive)
-    if len(classes) > 2:
-        note = f"{len(classes)} classes: the most probable is chosen; {settings.threshold!r} is not used"
-        return Decision(**common, threshold=None, criterion="argmax", notes=(*fitted.notes, note))
     truth = labels == positive
-    if truth.all() or not truth.any():
-        note = f"the threshold stays at 0.5: {settings.threshold!r} needs both classes in validation"
-        return Decision(**common, threshold=0.5, criterion="none", notes=(*fitted.notes, note))
-    scores = np.exp(log_softmax(calibration.apply(logits, fitted.scale, fitted.bias)))[:, positive]
-    threshold, notes = fit_threshold(scores, truth, goal)
+    threshold: float | None = None
+    criterion = "argmax"
+    if len(classes) > 2:
+        notes = (f"{len(classes)} classes: the most probable is chosen; {settings.threshold!r} is not used",)
+    elif truth.all() or not truth.any():
+        threshold, criterion = 0.5, "none"
+        notes = (f"the threshold stays at 0.5: {settings.threshold!r} needs both classes in validation",)
+    else:
+        scores = np.exp(log_softmax(calibration.apply(logits, fitted.scale, fitted.bias)))[:, positive]
+        threshold, notes = fit_threshold(scores, truth, goal)
+        criterion = settings.threshold
     return Decision(
-        **common, threshold=threshold, criterion=settings.threshold, notes=(*fitted.notes, *notes)
+        scale=fitted.scale,
+        bias=fitted.bias,
+        threshold=threshold,
+        criterion=criterion,
+        positive=positive,
+        notes=(*fitted.notes, *notes),
     )
 
 

@@ -58,7 +58,7 @@ def grouped(row: NDArray, rows: int, weights: ArrayLike | None, values: NDArray 
 
 def ratio(numerator: ArrayLike, denominator: ArrayLike) -> Floats:
     """Division that says NaN where there is nothing to divide by."""
-    denominator = np.asarray(denominator, np.float64)
+    numerator, denominator = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(denominator > 0, numerator / denominator, np.nan)[()]
 
@@ -68,15 +68,18 @@ def mean(values: ArrayLike, weights: ArrayLike | None = None) -> Floats:
     return ratio(total(values, weights), total(np.ones(len(np.asarray(values))), weights))
 
 
+def defined(values: Floats) -> NDArray[np.bool_]:
+    """Which rows of values (K, …) have a number in any column (K,)."""
+    return np.asarray(~np.isnan(values).reshape(len(values), -1).all(axis=1))
+
+
 def macro(values: Floats, over: NDArray[np.bool_] | None = None) -> Floats:
     """Mean over the classes ``over`` (K,) of values (K, …): NaN where one of them is undefined.
 
     By default over the classes that are defined in any column: a fixed set, so that no replicate
     averages over other classes than its neighbour.
     """
-    if over is None:
-        over = ~np.isnan(values).reshape(len(values), -1).all(axis=1)
-    chosen = values[over]
+    chosen = values[defined(values) if over is None else over]
     return chosen.mean(axis=0) if len(chosen) else np.full(values.shape[1:], np.nan)[()]
 
 
@@ -144,7 +147,7 @@ def f1(c: Counts) -> Floats:
 def balanced_accuracy(c: Counts, over: NDArray[np.bool_] | None = None) -> Floats:
     """Mean recall over the classes (…); undefined if fewer than two have examples."""
     recall = sensitivity(c)
-    over = ~np.isnan(recall).reshape(len(recall), -1).all(axis=1) if over is None else over
+    over = defined(recall) if over is None else over
     return macro(recall, over) if over.sum() > 1 else np.full(recall.shape[1:], np.nan)[()]
 
 
