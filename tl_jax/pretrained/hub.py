@@ -82,6 +82,10 @@ def _local(folder: Path) -> Located:
     return Located(folder, f"{match[1].replace('--', '/')}@{match[2]}" if match else str(folder))
 
 
+def _path(value: str | os.PathLike[str] | None) -> Path | None:
+    return None if value is None else Path(value).expanduser()
+
+
 @dataclass
 class _Repo:
     """One repository of the hub, at one revision."""
@@ -133,14 +137,21 @@ class _Repo:
         """One file in the cache, downloaded if need be; None if the repository has none such."""
         from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
-        where = dict(revision=self.revision, cache_dir=self.cache_dir)
-        known = try_to_load_from_cache(self.name, name, **where) if len(self.revision or "") == 40 else None
-        if known is not None:  # a commit never changes
-            return Path(known) if isinstance(known, str) else None
+        if len(self.revision or "") == 40:  # a commit never changes
+            known = try_to_load_from_cache(
+                self.name, name, revision=self.revision, cache_dir=_path(self.cache_dir)
+            )
+            if known is not None:
+                return Path(known) if isinstance(known, str) else None
         return self._explained(
             name,
             lambda: hf_hub_download(
-                self.name, name, endpoint=self._endpoint, local_files_only=self.offline, **where
+                self.name,
+                name,
+                revision=self.revision,
+                cache_dir=_path(self.cache_dir),
+                endpoint=self._endpoint,
+                local_files_only=self.offline,
             ),
         )
 

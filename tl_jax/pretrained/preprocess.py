@@ -168,10 +168,10 @@ def _pair(size: Any) -> tuple[int, int]:
         if "height" in size:
             return int(size["height"]), int(size["width"])
         if "shortest_edge" in size:
-            return (int(size["shortest_edge"]),) * 2
+            return int(size["shortest_edge"]), int(size["shortest_edge"])
         raise ValueError(f"size {dict(size)} names neither height and width nor shortest_edge")
     if isinstance(size, int | float):
-        return (int(size),) * 2
+        return int(size), int(size)
     height, width = size
     return int(height), int(width)
 

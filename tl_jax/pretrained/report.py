@@ -117,7 +117,7 @@ def identity(arrays: Mapping[str, np.ndarray], sources: Mapping[str, Sequence[st
         for name in sources[path]:
             array = np.ascontiguousarray(arrays[name])
             digest.update(f"{path} {array.dtype} {array.shape}\n".encode())
-            digest.update(memoryview(array.reshape(-1)).cast("B"))
+            digest.update(array.data)
     return digest.hexdigest()
 
 
