@@ -211,8 +211,8 @@ def resize(image: np.ndarray, size: int, *, fit: str = "squash", resample: str =
     """uint8 (h, w, c) → uint8 (size, size, c), in one resampling from the original.
 
     The resampling is Pillow's: antialiased, that is, when it shrinks a picture its filter grows with the
-    factor. Image processors of torch's transformers run on the same code: ``squash`` is bit for bit the
-    picture of ``ViTImageProcessor``, and ``crop`` that of ``shortest_edge`` with ``center_crop``. (Of pictures
+    factor. The Pillow-based image processors of torch's transformers call the same code: ``squash`` is bit
+    for bit their resize to a square, and ``crop`` their ``shortest_edge`` with ``center_crop``. (Of pictures
     more than ten times as long as wide, ``crop`` computes the centre alone, and rounds differently there.)
 
     Args:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
 import numpy as np
-from ml_collections import ConfigDict
 
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
 DICOM = frozenset({".dcm", ".dicom"})
@@ -53,8 +51,3 @@ class Files:
 
     def _is_dicom(self, i: int) -> bool:
         return self.dicom or PurePath(self.paths[i]).suffix.lower() in DICOM
-
-
-def files(paths: Sequence[str], names: Sequence[str], config: ConfigDict, *, dicom: bool = False) -> Files:
-    """`Files` with ``config.max_pixels`` and ``config.window``."""
-    return Files(tuple(paths), tuple(names), int(config.max_pixels), tuple(config.window), dicom)

@@ -1,0 +1,67 @@
+"""Rows of pictures in files, as folder, CSV and DICOM sources collect them, and the table made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from tl_jax.data.sources import splits as given
+from tl_jax.data.sources.errors import listed
+from tl_jax.data.sources.files import Files
+from tl_jax.data.sources.groups import by_pattern
+from tl_jax.data.sources.noted import NotedTable
+
+
+@dataclass
+class Rows:
+    """Lists of equal length, one entry a picture; ``problems`` are what is wrong, ``notes`` what to tell.
+
+    ``inner`` is what `groups.by_pattern` searches after the file's name. ``groups`` is None where the
+    source names none.
+    """
+
+    paths: list[str] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    inner: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)
+    groups: list[str] | None = None
+    columns: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def check(self, config: ConfigDict, head: str, advice: str = "", *, training: bool) -> None:
+        """Raises SourceError with all problems; when ``training``, those of given splits too."""
+        if training and not config.fold:
+            self.problems += given.problems(self.labels, self.splits, config.classes)
+        if self.problems:
+            raise listed(head, self.problems, advice)
+
+    def find_groups(self, pattern: str) -> None:
+        """Fills ``groups`` by a regular expression, if there is one."""
+        if pattern:
+            self.groups, notes = by_pattern(self.ids, self.inner, pattern)
+            self.notes += notes
+
+
+def table(rows: Rows, config: ConfigDict, *, dicom: bool = False) -> NotedTable:
+    """The table of checked rows. ``dicom``: every file is DICOM, whatever it is called."""
+    source = Files(tuple(rows.paths), tuple(rows.ids), int(config.max_pixels), tuple(config.window), dicom)
+    return NotedTable(
+        ids=_text(rows.ids),
+        labels=_text(rows.labels),
+        groups=_text(rows.ids if rows.groups is None else rows.groups),
+        splits=_text(rows.splits),
+        read=source.read,
+        stamp=source.stamp,
+        columns={name: _text(values) for name, values in rows.columns.items()},
+        grouped=rows.groups is not None,
+        notes=tuple(rows.notes),
+    )
+
+
+def _text(values: Sequence[str]) -> np.ndarray:
+    return np.array(values, dtype=str)
