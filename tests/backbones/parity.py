@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from tl_jax import backbones
-from tl_jax.backbones.anatomy import Backbone, merge, run, set_mode, split
+from tl_jax.backbones.anatomy import Backbone, Leaves, merge, run, set_mode, split
 from tl_jax.pretrained.rules import to_ours
 
 TOLERANCE = 1e-4
@@ -26,19 +28,24 @@ def filled(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], **overri
     leaves = {**params, **stats}
     read = to_ours(arrays, family.table(outline.spec.config), leaves, optional=HEAD)
     blank = {path: np.zeros(leaves[path].shape, leaves[path].dtype) for path in read.initialised}
-    model = merge(graph, {**read.leaves, **blank})
+    # A module writes its statistics in place where they are numpy arrays, so they must not be.
+    model = merge(graph, {path: jnp.asarray(leaf) for path, leaf in {**read.leaves, **blank}.items()})
     set_mode(model, dropout=False, batch_statistics=False)
     return model
 
 
 def computed(model: Backbone, images: np.ndarray) -> dict[str, np.ndarray]:
     """What the backbone makes of images: ``"stem"``, ``"blocks/i"`` and ``"logits"``."""
-    kept = {}
-    stem = kept["stem"] = model.stem(images)
-    carry, taps = run(model, stem, taps=range(len(model.blocks)))
-    kept |= {f"blocks/{i}": tap for i, tap in taps.items()}
-    result = {name: np.asarray(tap["x"]) for name, tap in kept.items()}
-    return result | {"logits": np.asarray(model.head(model.neck(carry)))}
+    graph, params, stats = split(model)
+
+    def parts(leaves: Leaves, images: jax.Array) -> dict[str, jax.Array]:
+        model = merge(graph, leaves)
+        stem = model.stem(images)
+        carry, taps = run(model, stem, taps=range(len(model.blocks)))
+        logits = model.head(model.neck(carry))
+        return {"stem": stem["x"], **{f"blocks/{i}": tap["x"] for i, tap in taps.items()}, "logits": logits}
+
+    return {name: np.asarray(part) for name, part in jax.jit(parts)(params | stats, images).items()}
 
 
 def assert_equal(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> None:
