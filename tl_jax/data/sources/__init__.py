@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
-from tl_jax.data.sources import csv, folder
+from tl_jax.data.sources import csv, dicom, folder
 from tl_jax.data.sources.errors import SourceError, nearest
 from tl_jax.data.table import Table
 
-SOURCES: dict[str, Callable[..., Table]] = {"folder": folder.read, "csv": csv.read}
+SOURCES: dict[str, Callable[..., Table]] = {"folder": folder.read, "csv": csv.read, "dicom": dicom.read}
 
 
 def read(config_data: ConfigDict, *, training: bool = True) -> Table:

@@ -16,14 +16,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from ml_collections import ConfigDict
 
 from tl_jax.data.sources import splits as given
 from tl_jax.data.sources import tree
 from tl_jax.data.sources.errors import counted, some
-from tl_jax.data.sources.files import SUFFIXES
+from tl_jax.data.sources.files import DICOM, SUFFIXES
 from tl_jax.data.sources.noted import NotedTable
 from tl_jax.data.sources.rows import Rows, table
 
@@ -41,6 +41,10 @@ def read(config: ConfigDict, *, training: bool = True) -> NotedTable:
     """
     rows = collect(config, training=training)
     rows.find_groups(config.group)
+    medical = sum(PurePath(path).suffix.lower() in DICOM for path in rows.paths)
+    if medical and rows.groups is None:
+        files = counted(medical, "DICOM file")
+        rows.notes.append(f"nothing names patients; data.source='dicom' groups {files} by patient")
     return table(rows, config)
 
 

@@ -1,0 +1,102 @@
+"""DICOM files, in class folders or listed in a manifest.
+
+The layouts are those of the folder source, or those of the CSV source where ``data.manifest`` is set. Files
+may be called anything: ``.dcm`` or not, those that begin as DICOM are read.
+
+**Patients.** Where neither a column nor an expression names groups, PatientID does. The tag itself never
+leaves this file: a group is a short digest of it, keyed with the identifiers (SOPInstanceUID) of all files of
+the set. So a list of groups says which pictures belong together, but even someone who knows all patient
+numbers cannot find out which is which without the files. The same files give the same groups.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from pathlib import PurePath
+
+from ml_collections import ConfigDict
+
+from tl_jax.data.sources import csv, folder
+from tl_jax.data.sources.errors import SourceError, counted, some
+from tl_jax.data.sources.files import DICOM, PICTURES
+from tl_jax.data.sources.noted import NotedTable
+from tl_jax.data.sources.rows import Rows, table
+
+
+def read(config: ConfigDict, *, training: bool = True) -> NotedTable:
+    """The table of DICOM files in ``config.root``, or of those listed in ``config.manifest``.
+
+    Pixels go through `dicom_pixels.read_dicom` with ``config.window``. Every group is the regular expression
+    ``group``'s or the column's; else a digest of PatientID; a file without one is a group of its own.
+
+    Raises:
+      SourceError: as the folder and the CSV source do; or all files have one PatientID, as after a careless
+        anonymisation, which would make the whole set one patient.
+    """
+    if config.manifest:
+        rows = csv.collect(config, training=training)
+    else:
+        rows = folder.collect(config, training=training, wanted=_is_dicom)
+    if rows.groups is None and config.group:
+        rows.find_groups(config.group)
+    elif rows.groups is None:
+        _group_by_patient(rows)
+    return table(rows, config, dicom=True)
+
+
+def _is_dicom(path: str) -> bool:
+    suffix = PurePath(path).suffix.lower()
+    if suffix in DICOM:
+        return True
+    if suffix in PICTURES or PurePath(path).name.upper() == "DICOMDIR":
+        return False
+    try:
+        with open(path, "rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def _group_by_patient(rows: Rows) -> None:
+    tags = [_identity(path) for path in rows.paths]
+    patients = {patient for patient, _ in tags if patient}
+    unnamed = [name for name, (patient, _) in zip(rows.ids, tags, strict=True) if not patient]
+    if not patients:
+        rows.notes.append("no file has a PatientID: every picture is taken for a patient of its own")
+        return
+    if len(patients) == 1 and not unnamed and len(rows.ids) > 1:
+        raise SourceError(
+            f"all {counted(len(rows.ids), 'file')} have one and the same PatientID, so they are one patient, "
+            "who cannot be split; name the patients by data.group or by data.columns.group "
+            "(data.group='.+' takes every file for a patient of its own)"
+        )
+    if unnamed:
+        rows.notes.append(
+            f"{counted(len(unnamed), 'file')} without a PatientID, each a group of its own: "
+            f"{some(unnamed, 5)}"
+        )
+    key = hashlib.sha256("\n".join(sorted(identity for _, identity in tags)).encode()).digest()
+    rows.groups = [
+        _digest(key, patient) if patient else name for name, (patient, _) in zip(rows.ids, tags, strict=True)
+    ]
+
+
+def _digest(key: bytes, patient: str) -> str:
+    return "patient-" + hmac.new(key, patient.encode(), hashlib.sha256).hexdigest()[:12]
+
+
+def _identity(path: str) -> tuple[str, str]:
+    """(PatientID, SOPInstanceUID) of a file, "" for what is not there or cannot be read.
+
+    Whether the file is good shows when its pixels are read; it can be skipped then.
+    """
+    import pydicom
+
+    try:
+        data = pydicom.dcmread(
+            path, force=True, stop_before_pixels=True, specific_tags=["PatientID", "SOPInstanceUID"]
+        )
+        return str(data.get("PatientID") or "").strip(), str(data.get("SOPInstanceUID") or "")
+    except Exception:  # a broken file can make a reader raise almost anything
+        return "", ""
