@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from tl_jax.backbones.anatomy import Backbone, Carry, Head, Spec
+from tl_jax.backbones.anatomy import Backbone, Carry, Head, Spec, materialise, merge, split
 
 
 class Stem(nnx.Module):
@@ -51,8 +54,14 @@ class Toy(Backbone):
 
 def outline(**sizes: int) -> Toy:
     """The toy without weights: all that a plan needs."""
-    return nnx.eval_shape(lambda: toy(**sizes))
+    return nnx.eval_shape(lambda: Toy(nnx.Rngs(0), **sizes))
 
 
 def toy(seed: int = 0, **sizes: int) -> Toy:
-    return Toy(nnx.Rngs(seed), **sizes)
+    """A toy of its own for everybody, with weights made once a seed."""
+    return merge(*_parts(seed, tuple(sizes.items())))
+
+
+@cache
+def _parts(seed: int, sizes: tuple[tuple[str, int], ...]) -> tuple[Any, ...]:
+    return split(materialise(lambda: Toy(nnx.Rngs(seed), **dict(sizes))))

@@ -143,11 +143,11 @@ def positive_class(name: str, classes: tuple[str, ...]) -> int:
 
 
 def overridden(preprocess: Preprocess, config: ConfigDict) -> Preprocess:
-    """The weights' own preprocessing where the config leaves it alone."""
+    """The weights' own preprocessing where the config leaves it alone. How pictures meet the square is
+    `data.fit`, so that a crop of the weights' own is not taken over."""
     return Preprocess(
         size=preprocess.size,
         mean=tuple(config.mean) or preprocess.mean,
         std=tuple(config.std) or preprocess.std,
         resample=config.resample or preprocess.resample,
-        crop=preprocess.crop,
     )

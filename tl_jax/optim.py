@@ -75,9 +75,14 @@ def with_moments(state: optax.OptState, kept: Mapping[str, Any]) -> optax.OptSta
     return state._replace(inner_states=groups)
 
 
+def squares(leaves: Mapping[str, jax.Array]) -> jax.Array:
+    """Sum of squares over all leaves, in float32."""
+    return sum((jnp.sum(jnp.square(leaf.astype(jnp.float32))) for leaf in leaves.values()), jnp.float32(0))
+
+
 def norm(leaves: Mapping[str, jax.Array]) -> jax.Array:
     """Euclidean norm over all leaves, in float32."""
-    return jnp.sqrt(sum(jnp.sum(jnp.square(leaf.astype(jnp.float32))) for leaf in leaves.values()))
+    return jnp.sqrt(squares(leaves))
 
 
 def clip(grads: Leaves, limit: jax.Array, length: jax.Array) -> Leaves:

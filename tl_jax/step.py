@@ -123,8 +123,8 @@ def gradients(
         outputs = model(_cast_array(images, recipe), key=model_key)
         value = recipe.task.loss(outputs, target, fixed.class_weights)
         if fixed.anchors:
-            distance = optim.norm({p: params[p] - anchor for p, anchor in fixed.anchors.items()})
-            value = value + 0.5 * l2_sp * jnp.square(distance)
+            away = {path: params[path] - anchor for path, anchor in fixed.anchors.items()}
+            value = value + 0.5 * l2_sp * optim.squares(away)
         moved = statistics(model)
         return value, {path: moved[path] for path in state.stats}
 

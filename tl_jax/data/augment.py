@@ -54,7 +54,9 @@ def affine(key: jax.Array, n: int, settings: Mapping[str, Any]) -> jax.Array:
     centre = (1 - sides) * jax.random.uniform(place, (n, 2), minval=-0.5, maxval=0.5)
     centre = centre + settings["shift"] * jax.random.uniform(move, (n, 2), minval=-1, maxval=1)
     angle = jnp.deg2rad(settings["rotate"]) * jax.random.uniform(turn, (n,), minval=-1, maxval=1)
-    flips = jax.random.bernoulli(sign, 0.5, (n, 2)) & jnp.array([settings["flip_vertical"], settings["flip"]])
+    flips = jax.random.bernoulli(sign, 0.5, (n, 2)) & jnp.array(
+        [[settings["flip_vertical"], settings["flip"]]]
+    )
     sides = jnp.where(flips, -sides, sides)
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     turned = jnp.stack([jnp.stack([cos, sin], -1), jnp.stack([-sin, cos], -1)], -2)
