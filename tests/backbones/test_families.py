@@ -104,6 +104,8 @@ def test_every_problem_of_a_resnet_config_in_one_error() -> None:
         _outline(bad)
     for text in ("depths=(2, 0)", "'relu'", "layer_type='wide'", "num_channels=True"):
         assert text in str(error.value)
+    with pytest.raises(ConfigError, match=r"hidden_sizes=\(2, 8\).* 4 at least"):
+        _outline(dict(model_type="resnet", depths=(2, 2), hidden_sizes=(2, 8)))
     with pytest.raises(ConfigError, match="one length"):
         _outline(dict(model_type="resnet", depths=(2, 2)))
 

@@ -6,6 +6,7 @@ Everything that convolves goes through `conv`, so that a faster path on some dev
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 _KAIMING = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -25,7 +26,8 @@ def conv(x: jax.Array, kernel: jax.Array, *, stride: int = 1) -> jax.Array:
 
 def max_pool(x: jax.Array) -> jax.Array:
     """Maximum over 3×3 windows in steps of 2: (B, h, w, c) → (B, ceil(h / 2), ceil(w / 2), c)."""
-    return nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+    padding = ((0, 0), (1, 1), (1, 1), (0, 0))
+    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), padding)
 
 
 class Conv(nnx.Module):

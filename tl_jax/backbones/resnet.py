@@ -174,7 +174,6 @@ def build(
       ConfigError: listing everything in the config that cannot be built.
     """
     config = _checked(config, channels)
-    channels = config["num_channels"]
     widths = tuple(config["hidden_sizes"])
     strides = _level_strides(config)
     spec = Spec(
@@ -183,8 +182,10 @@ def build(
         strides=tuple(int(s) for s in _STEM_STRIDE * np.cumprod(strides)),
         widths=widths,
         features=widths[-1],
-        channels=channels,
-        preprocess=hf_config.adapted(preprocess or Preprocess(), channels=channels, image_size=image_size),
+        channels=config["num_channels"],
+        preprocess=hf_config.adapted(
+            preprocess or Preprocess(), channels=config["num_channels"], image_size=image_size
+        ),
         config={**config, "model_type": "resnet", "architectures": ["ResNetForImageClassification"]},
     )
     outputs = hf_config.outputs(config) if outputs is None else outputs
@@ -233,6 +234,10 @@ def _checked(config: Mapping[str, Any], channels: int | None) -> dict[str, Any]:
     if not problems and len(config["depths"]) != len(config["hidden_sizes"]):
         problems.append(
             f"depths={config['depths']!r} and hidden_sizes={config['hidden_sizes']!r} must be of one length"
+        )
+    elif not problems and config["layer_type"] == "bottleneck" and min(config["hidden_sizes"]) < _REDUCTION:
+        problems.append(
+            f"hidden_sizes={config['hidden_sizes']!r} of bottlenecks must be {_REDUCTION} at least"
         )
     if problems:
         raise hf_config.ConfigError("resnet", problems)
