@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,24 +24,25 @@ NEUTRAL = ("compilation_cache", "data.cache", "data.workers", "model.cache_dir",
 """Settings that may differ when a run goes on: they change where things lie, not what is computed."""
 
 
-def run(config: Any, workdir: str) -> dict[str, Any]:
+def run(config: Any, workdir: str | Path, *, stop: Stop | None = None) -> dict[str, Any]:
     """Trains what ``config`` says and returns the result that also lies in ``workdir/result.json``.
 
     ``config``: a mapping or ConfigDict, complete or not (`tl_jax.defaults` completes it). A run that
-    was interrupted goes on; a finished one returns its result. Raises `tl_jax.config.ConfigError` for
+    was interrupted goes on; a finished one returns its result. ``stop`` is asked between steps whether
+    to save and leave (default: on SIGTERM and Ctrl-C). Raises `tl_jax.config.ConfigError` for
     a config with problems, `WorkdirError` where ``workdir`` belongs to another config.
     """
     config = configs.complete(config)
     configs.validate(config)
     folder = Workdir(workdir)
-    with folder.locked(), listening() as stop:
+    with folder.locked(), listening() as signals:
         _claim(folder, config)
         journal = Journal(folder)
         try:
             if folder.result.exists():
                 journal.say(f"{folder.root} holds a finished run; nothing to do. Result: {folder.result}")
                 return json.loads(folder.result.read_text())
-            return _run(config, folder, journal, stop)
+            return _run(config, folder, journal, stop or signals)
         finally:
             journal.close()
 

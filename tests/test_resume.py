@@ -1,0 +1,146 @@
+"""A run that is interrupted anywhere ends with the bits of one that is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import tiny
+from tl_jax.interrupt import EXIT_CODES, Interrupted, Stop
+from tl_jax.run import run
+from tl_jax.workdir import WorkdirError
+
+FREE = {"images_per_second"}
+"""What may differ between two runs: times."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny.make_folder(tmp_path_factory.mktemp("pictures"))
+
+
+STAGES = {
+    "two stages": {},
+    "averages, accumulated": dict(ema=0.9, accumulate=2),
+    "early stop, best restored": dict(
+        early_stopping=dict(patience=1),
+        select=dict(metric="auroc", every="2 steps"),
+        checkpoint=dict(every="3 steps"),
+        stages=[
+            dict(name="head", duration="30 steps", train="head", lr=0.1),
+            dict(name="top", duration="5 steps", train="last 1", lr=1e-3, restore_best=True),
+            dict(name="sgd", duration="4 steps", train="all", lr=1e-2, optimizer="sgd", batch_norm="adapt"),
+        ],
+    ),
+    "unfreezing": dict(
+        stages=[
+            dict(name=f"last {k}", duration="3 steps", train=train, lr=1e-3)
+            for k, train in enumerate(["head", "last 1", "biases"])
+        ]
+    ),
+}
+
+
+def outcome(workdir: Path) -> dict:
+    """Everything a run leaves that must not depend on its interruptions."""
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    result = json.loads((workdir / "result.json").read_text())
+    del result["seconds"]
+    return {
+        "weights": (workdir / "model" / "model.safetensors").read_bytes(),
+        "metrics": [{k: v for k, v in line.items() if k not in FREE} for line in lines],
+        "result": result,
+        "predictions": (workdir / "predictions_test.csv").read_text(),
+    }
+
+
+class StopAfter(Stop):
+    """Asks to stop when it has been polled ``polls`` times."""
+
+    def __init__(self, polls: int) -> None:
+        super().__init__()
+        self.polls = polls
+
+    def check(self) -> None:
+        self.polls -= 1
+        if self.graceful and self.polls < 0:
+            raise Interrupted(EXIT_CODES[signal.SIGTERM])
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_stopped_again_and_again_it_ends_the_same(name, folder, tmp_path):
+    config = tiny.config(folder, **STAGES[name])
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    run(config, whole)
+
+    rng, stops = random.Random(name), 0
+    while True:
+        stop = StopAfter(rng.randrange(3, 9))
+        try:
+            run(config, broken, stop=stop)
+            break
+        except Interrupted:
+            stops += 1
+    assert stops >= 2
+    assert outcome(broken) == outcome(whole)
+
+
+def test_a_resumed_run_refuses_other_data(folder, tmp_path):
+    config = tiny.config(folder, stages=[dict(duration="6 steps", train="head")])
+    with pytest.raises(Interrupted):
+        run(config, tmp_path / "w", stop=StopAfter(3))
+    picture = next((folder / "train" / "a").iterdir())
+    bytes_ = picture.read_bytes()
+    try:
+        other = next((folder / "train" / "b").iterdir())
+        picture.write_bytes(other.read_bytes())
+        with pytest.raises(WorkdirError, match="the data changed"):
+            run({**config, "data": {**config["data"], "on_group_overlap": "error"}}, tmp_path / "w")
+    finally:
+        picture.write_bytes(bytes_)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("name", ["two stages", "early stop, best restored"])
+def test_killed_processes_end_with_the_same_bits(name, number, folder, tmp_path):
+    """Real processes, killed at random moments of start-up, training, saving and evaluation."""
+    config = tiny.config(folder, **{**STAGES[name], "compilation_cache": str(tmp_path / "programs")})
+    file = tmp_path / "config.py"
+    file.write_text(f"def get_config(arg=''):\n    return {config!r}\n")
+
+    def start(workdir: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "tl_jax.main", f"--config={file}", f"--workdir={tmp_path / workdir}"]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    begun = time.monotonic()
+    assert start("whole").wait() == 0
+    length = time.monotonic() - begun
+
+    rng, kills, codes = random.Random(f"{name} {number}"), 0, set()
+    while True:
+        process = start("broken")
+        try:
+            # Most of a process's life is start-up; the interesting part comes late.
+            process.wait(rng.uniform(0.3, 1.05) * length)
+            assert process.returncode == 0, process.stdout.read()
+            break
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, number)
+            codes.add(process.wait())
+            kills += 1
+            assert kills < 60, "no progress between kills"
+    assert kills >= 1
+    assert codes <= ({-9} if number == signal.SIGKILL else {75, 0})
+    assert outcome(tmp_path / "broken") == outcome(tmp_path / "whole")
+    again = start("broken")
+    assert "finished" in again.communicate()[0]
+    assert again.returncode == 0
