@@ -1,0 +1,67 @@
+"""Radiographs of one simulated patient, as a pure function of (seed, patient number)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from tl_jax.data.phantom import consolidation, physics, thorax
+
+NORMAL, PNEUMONIA = 0, 1
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    """One picture, uint8 (n, n); ``severity`` is the share of the lungs' air that fluid replaced."""
+
+    image: np.ndarray
+    label: int
+    severity: float
+    portable: bool
+    number: int
+
+
+def images_of(seed: int, patient: int, size: int) -> Iterator[Radiograph]:
+    """All radiographs of one patient: a label, an anatomy, one to four exposures."""
+    rng = np.random.default_rng([seed, patient])
+    anatomy = thorax.draw_patient(rng)
+    label = int(rng.random() < 0.5)
+    count = int(rng.integers(1, 5))
+    anchor = (int(rng.integers(2)), float(rng.random()), float(rng.beta(1.5, 1.0)))
+    extent = float(np.exp(rng.normal(-0.15, 0.3)))
+    density = rng.uniform(0.35, 0.9)
+    for number in range(count):
+        rng = np.random.default_rng([seed, patient, number])
+        portable = bool(rng.random() < 0.4)
+        paths = thorax.project(anatomy, thorax.draw_pose(rng), size)
+        fluid = np.zeros_like(paths.lung)
+        if label == PNEUMONIA:
+            grown = extent * rng.uniform(0.75, 1.25)
+            fluid = density * consolidation.draw(rng, paths, anchor, grown)
+        severity = float(fluid.sum() / max(paths.lung.sum(), 1e-6))
+        yield Radiograph(
+            picture(paths, fluid, anatomy, physics.draw_exposure(rng, portable), rng),
+            label, severity, portable, number,
+        )  # fmt: skip
+
+
+def picture(
+    paths: thorax.Paths,
+    fluid: np.ndarray,
+    anatomy: thorax.Patient,
+    shot: physics.Exposure,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Exposes and develops one radiograph, uint8 (n, n)."""
+    pixel = thorax.FIELD / len(fluid)
+    mottle = (
+        1 + anatomy.mottle[0] * physics.blur(rng.standard_normal(fluid.shape, np.float32), 0.6 / pixel) * 3
+    )
+    # Fluid replaces air, and hides the vessels that run through it: the silhouette sign.
+    hidden = 1 - fluid / np.maximum(paths.lung, 1e-3)
+    soft = np.maximum(paths.soft - paths.air, 0) + fluid + paths.vessels * hidden
+    air = np.maximum(paths.lung - fluid, 0) * mottle
+    line = physics.attenuation(soft, paths.bone, air)
+    return physics.develop(physics.expose(line, shot, rng, pixel), shot, pixel)
