@@ -36,7 +36,8 @@ def draw(
         dx, dy = np.cos(angle) * dx + np.sin(angle) * dy, np.cos(angle) * dy - np.sin(angle) * dx
         wobble = _waves(rng, paths.x, paths.y, wavelength=2.2 * size + 0.8)
         radius = np.sqrt((dx / a) ** 2 + (dy / b) ** 2) + 0.28 * wobble
-        profile = 1 / (1 + np.exp((radius - 0.9) / rng.uniform(0.10, 0.22)))
+        edge = np.clip((radius - 0.9) / rng.uniform(0.10, 0.22), -60, 60)
+        profile = 1 / (1 + np.exp(edge))
         patchy = 1 + 0.35 * _waves(rng, paths.x, paths.y, wavelength=1.3)
         thick = min(a, b) * rng.uniform(1.0, 1.8)
         total += np.clip(patchy, 0, None) * profile * np.minimum(thick, lung)
