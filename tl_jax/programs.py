@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from tl_jax import optim, step
+from tl_jax import optim, sharding, step
 from tl_jax.backbones.anatomy import set_mode, split
 from tl_jax.job import Job
 
@@ -35,11 +35,16 @@ def build(job: Job, number: int) -> Program:
     graph, _, _ = split(job.model)
     tx = optim.build(job.config.stages[number], plan)
     share = 1 / job.config.accumulate
+
+    def jit(function: Any, *donated: int) -> Any:
+        # Stated, so that a step's state has the layout the next step was compiled for.
+        return jax.jit(function, donate_argnums=donated, out_shardings=sharding.replicated(job.mesh))
+
     return Program(
         tx,
-        jax.jit(partial(step.train_step, graph, plan, tx, job.recipe), donate_argnums=0),
-        jax.jit(partial(step.micro_step, graph, job.recipe, share), donate_argnums=(0, 1)),
-        jax.jit(partial(step.apply, plan, tx), donate_argnums=0),
+        jit(partial(step.train_step, graph, plan, tx, job.recipe), 0),
+        jit(partial(step.micro_step, graph, job.recipe, share), 0, 1),
+        jit(partial(step.apply, plan, tx), 0),
     )
 
 
@@ -95,13 +100,13 @@ def cost(job: Job, number: int) -> Cost:
     forward = predict.lower(job.base_params, job.base_stats, images)
     leaves = jax.tree.leaves(optim.moments(opt))
     return Cost(
-        flops(forward) / rows,
-        flops(program.whole.lower(*arguments)) / rows,
+        flops(forward.compile()) / rows,
+        flops(program.whole.lower(*arguments).compile()) / rows,
         sum(leaf.size * leaf.dtype.itemsize for leaf in leaves),
     )
 
 
-def flops(lowered: jax.stages.Lowered) -> float:
-    """XLA's count for a compiled program; NaN on backends that do not count."""
-    found = lowered.compile().cost_analysis()
+def flops(compiled: jax.stages.Compiled) -> float:
+    """XLA's count for one call on one device; NaN on backends that do not count."""
+    found = compiled.cost_analysis()
     return float(found.get("flops", float("nan"))) if found else float("nan")

@@ -137,13 +137,18 @@ class Trainer:
         start, length = self.progress.stage_start, self.job.durations[number]
         warmup = self.job.steps(settings.warmup, total=length)
         parts = self.config.accumulate
+        compiled: Any = None
 
         def take_step(number: int) -> step.Metrics:
             store, index = self.feed.batch(number)
             hyper = _hyper(self.config, settings, plan, number - start, length, warmup)
             at = np.int32(number)
             if parts == 1:
-                self.state, metrics = program.whole(self.state, self.fixed, store, index, self.key, at, hyper)
+                nonlocal compiled
+                arguments = (self.state, self.fixed, store, index, self.key, at, hyper)
+                if compiled is None:
+                    compiled = self._compile(settings.name, program.whole, arguments)
+                self.state, metrics = compiled(*arguments)
                 return metrics
             total = jax.tree.map(jnp.zeros_like, self.state.params)
             loss: Any = 0.0
@@ -156,6 +161,17 @@ class Trainer:
             return {"loss": loss, **metrics}
 
         return take_step
+
+    def _compile(self, stage: str, function: Any, arguments: tuple[Any, ...]) -> Any:
+        """The stage's step, compiled; what it took and what a step costs goes into the log."""
+        began = time.monotonic()
+        compiled = function.lower(*arguments).compile()
+        seconds, pictures = time.monotonic() - began, self.config.batch_size / self.job.mesh.size
+        self.journal.say(
+            f"stage {stage!r}: compiled in {seconds:.1f} s; a step takes "
+            f"{programs.flops(compiled) / pictures / 1e9:.3f} GFLOP a picture, forward and backward"
+        )
+        return compiled
 
     def _is_measure_due(self, end: int) -> bool:
         return self.progress.step % self.measure_every == 0 or self.progress.step >= end
