@@ -133,3 +133,9 @@ def test_schedules_warm_up_and_end_where_they_should(kind):
 
 def test_schedule_of_a_single_step_moves():
     assert schedule.factor("cosine", 0, steps=1) == 1
+
+
+def test_momentum_is_handed_on_only_where_both_stages_have_it():
+    stages = [dict(optimizer="sgd", momentum=m) for m in (0.9, 0.5, 0.0)]
+    assert optim.kind(stages[0]) == optim.kind(stages[1]) != optim.kind(stages[2])
+    assert optim.kind(dict(optimizer="adam")) == optim.kind(dict(optimizer="adamw"))

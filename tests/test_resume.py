@@ -15,7 +15,7 @@ import pytest
 
 from tests import tiny
 from tl_jax.interrupt import EXIT_CODES, Interrupted, Stop
-from tl_jax.run import run
+from tl_jax.runs import run
 from tl_jax.workdir import WorkdirError
 
 FREE = {"images_per_second"}

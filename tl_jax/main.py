@@ -12,7 +12,7 @@ from tl_jax import command, flags
 def main(argv: list[str]) -> int:
     parsed = flags.parse(argv)
 
-    from tl_jax.run import run  # late, so that --help is quick
+    from tl_jax.runs import run  # late, so that --help is quick
 
     run(parsed.config, parsed.workdir)
     return 0

@@ -50,7 +50,9 @@ def direction(stage: Mapping[str, Any]) -> optax.GradientTransformation:
 
 def kind(stage: Mapping[str, Any]) -> str:
     """Stages of one kind can hand their moments on."""
-    return "sgd" if stage["optimizer"] == "sgd" else "adam"
+    if stage["optimizer"] == "sgd":
+        return "sgd" if stage["momentum"] else "sgd without momentum"
+    return "adam"
 
 
 def moments(state: optax.OptState) -> Moments:

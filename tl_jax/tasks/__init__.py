@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -40,11 +41,36 @@ TASKS = {
 
 
 def find(setting: Any) -> Task:
-    """The task a config names. Raises ValueError naming the known ones, and the nearest."""
+    """The task a config names.
+
+    ``setting``: a name in `TASKS`, a function that returns a `Task`, or such a function's name as a
+    workdir's config.json keeps it, ``module:function``. Raises ValueError naming the known ones, and the
+    nearest; or saying why the function is not to be had.
+    """
     if callable(setting):
-        return setting()
+        return _called(setting, getattr(setting, "__qualname__", repr(setting)))
     if setting in TASKS:
         return TASKS[setting]
+    if ":" in str(setting):
+        return _called(_imported(setting), setting)
     near = difflib.get_close_matches(str(setting), TASKS, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"task={setting!r} is not known; known: {', '.join(TASKS)}{hint}")
+
+
+def _called(function: Callable[[], Any], name: str) -> Task:
+    task = function()
+    if not isinstance(task, Task):
+        raise ValueError(f"task={name} returned {type(task).__name__}, not a tl_jax.tasks.Task")
+    return task
+
+
+def _imported(name: str) -> Callable[[], Any]:
+    module, _, function = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"this run's task is the function {name}, which cannot be imported ({error}). Define it in a "
+            "module of its own, beside the config or installed, and start the command where Python finds it"
+        ) from error
