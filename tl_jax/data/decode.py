@@ -183,7 +183,7 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
         on_black = ((values * alpha + 127) // 255).astype(np.uint8)
         return Image.fromarray(on_black[..., 0] if on_black.shape[-1] == 1 else on_black)
     if mode == "P":
-        palette = np.reshape(image.getpalette(), (-1, 3))
+        palette = np.reshape(image.getpalette() or [], (-1, 3))
         mode = "L" if (palette == palette[:, :1]).all() else mode
     return image.convert("L" if mode in ("1", "L") else "RGB")
 

@@ -7,17 +7,21 @@ into a config as ``data.source``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from ml_collections import ConfigDict
-
-from tl_jax.data.sources import csv, dicom, folder
+from tl_jax.data.sources import csv, dicom, folder, tfds
 from tl_jax.data.sources.errors import SourceError, nearest
 from tl_jax.data.table import Table
 
-SOURCES: dict[str, Callable[..., Table]] = {"folder": folder.read, "csv": csv.read, "dicom": dicom.read}
+SOURCES: dict[str, Callable[..., Table]] = {
+    "folder": folder.read,
+    "csv": csv.read,
+    "dicom": dicom.read,
+    "tfds": tfds.read,
+}
 
 
-def read(config_data: ConfigDict, *, training: bool = True) -> Table:
+def read(config_data: Any, *, training: bool = True) -> Table:
     """The table of ``config_data.source``: a name in `SOURCES`, or a function that gets ``config_data``.
 
     ``training=False``: the pictures are only predicted or measured, so they need no train split and may

@@ -13,19 +13,19 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePath
-
-from ml_collections import ConfigDict
+from typing import Any
 
 from tl_jax.data.sources import tree
 from tl_jax.data.sources.errors import SourceError, counted, listed, nearest, some
+from tl_jax.data.sources.groups import below_class
 from tl_jax.data.sources.noted import NotedTable
-from tl_jax.data.sources.rows import Rows, table
+from tl_jax.data.sources.rows import Rows, files, table
 from tl_jax.data.sources.splits import SPLIT_NAMES
 
 DELIMITERS = (",", ";", "\t")
 
 
-def read(config: ConfigDict, *, training: bool = True) -> NotedTable:
+def read(config: Any, *, training: bool = True) -> NotedTable:
     """The table of ``config.manifest``. An id is the path as the manifest gives it, with forward slashes.
 
     Uses ``manifest``, ``root``, ``columns``, ``group`` (on ids, where no group column is named), ``classes``,
@@ -38,10 +38,10 @@ def read(config: ConfigDict, *, training: bool = True) -> NotedTable:
     rows = collect(config, training=training)
     if rows.groups is None:
         rows.find_groups(config.group)
-    return table(rows, config)
+    return table(rows, files(rows, config))
 
 
-def collect(config: ConfigDict, *, training: bool) -> Rows:
+def collect(config: Any, *, training: bool) -> Rows:
     """The rows of ``config.manifest``, checked; ``groups`` only from a column."""
     manifest = _manifest(config)
     header, records = _parse(manifest, config.columns)
@@ -57,7 +57,7 @@ def collect(config: ConfigDict, *, training: bool) -> Rows:
 class _Reading:
     """Turns records into rows. Each kind of problem is told once, with its first lines and its count."""
 
-    def __init__(self, config: ConfigDict, root: Path, header: list[str]) -> None:
+    def __init__(self, config: Any, root: Path, header: list[str]) -> None:
         self.root, self.header = root, header
         self.names = config.columns.to_dict()
         self.rows = Rows(groups=[] if self.names["group"] else None)
@@ -118,8 +118,7 @@ class _Reading:
         self.rows.ids.append(name)
         label = cells[self.names["label"]]
         self.rows.labels.append(label)
-        known = {label.lower(), *SPLIT_NAMES}  # folders that name the class or the split name no patient
-        self.rows.inner.append("/".join(part for part in name.split("/") if part.lower() not in known))
+        self.rows.inner.append(below_class(name, label))
         self.rows.splits.append(SPLIT_NAMES.get(split.lower(), ""))
         for column in self.further:
             self.rows.columns[column].append(cells[column])
@@ -155,7 +154,7 @@ class _Reading:
         self.found.setdefault(kind, []).append(where)
 
 
-def _manifest(config: ConfigDict) -> Path:
+def _manifest(config: Any) -> Path:
     if not config.manifest:
         advice = (
             "data.manifest is empty: set it to the CSV file that lists the pictures, --config.data.manifest=…"
@@ -176,7 +175,7 @@ def _manifest(config: ConfigDict) -> Path:
     )
 
 
-def _parse(manifest: Path, columns: ConfigDict) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+def _parse(manifest: Path, columns: Any) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     """The header, and (line, cells) of each row that is not blank. Raises SourceError."""
     text = _text(manifest)
     first = next(csv.reader(io.StringIO(text, newline=""), delimiter="\x1f"), None)

@@ -14,17 +14,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 from pathlib import PurePath
-
-from ml_collections import ConfigDict
+from typing import Any
 
 from tl_jax.data.sources import csv, folder
 from tl_jax.data.sources.errors import SourceError, counted, some
 from tl_jax.data.sources.files import DICOM, PICTURES
 from tl_jax.data.sources.noted import NotedTable
-from tl_jax.data.sources.rows import Rows, table
+from tl_jax.data.sources.rows import Rows, files, table
 
 
-def read(config: ConfigDict, *, training: bool = True) -> NotedTable:
+def read(config: Any, *, training: bool = True) -> NotedTable:
     """The table of DICOM files in ``config.root``, or of those listed in ``config.manifest``.
 
     Pixels go through `dicom_pixels.read_dicom` with ``config.window``. Every group is the regular expression
@@ -42,7 +41,7 @@ def read(config: ConfigDict, *, training: bool = True) -> NotedTable:
         rows.find_groups(config.group)
     elif rows.groups is None:
         _group_by_patient(rows)
-    return table(rows, config, dicom=True)
+    return table(rows, files(rows, config, dicom=True))
 
 
 def _is_dicom(path: str) -> bool:

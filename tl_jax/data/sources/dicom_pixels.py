@@ -75,7 +75,7 @@ class _Refused(Exception):
 
 
 def _read(path: str | os.PathLike[str], max_pixels: int, window: tuple[float, ...]) -> np.ndarray:
-    from pydicom.pixels import pixel_array
+    from pydicom.pixels.utils import pixel_array
 
     data = _open(path)
     rows, columns, frames = int(data.Rows), int(data.Columns), int(data.get("NumberOfFrames") or 1)
@@ -132,7 +132,7 @@ def _open(path: str | os.PathLike[str]) -> Any:
 
 
 def _check_decoder(data: Any) -> None:
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
     syntax = data.file_meta.TransferSyntaxUID
     if not syntax.is_compressed or syntax.is_deflated:
@@ -151,7 +151,7 @@ def _check_decoder(data: Any) -> None:
 
 def _windowed(stored: np.ndarray, data: Any, window: tuple[float, ...]) -> np.ndarray:
     """Stored values (h, w) → what is shown, float64 0…1."""
-    from pydicom.pixels import apply_modality_lut, apply_voi
+    from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
     values = apply_modality_lut(stored, data).astype(np.float64)
     if window:
@@ -191,7 +191,7 @@ def _first(value: Any) -> float | None:
 
 
 def _colours_of_palette(stored: np.ndarray, data: Any) -> np.ndarray:
-    from pydicom.pixels import apply_color_lut
+    from pydicom.pixels.processing import apply_color_lut
 
     colours = apply_color_lut(stored, data)
     return _to_8_bit(colours.astype(np.float64) / np.iinfo(colours.dtype).max)

@@ -17,20 +17,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path, PurePath
-
-from ml_collections import ConfigDict
+from typing import Any
 
 from tl_jax.data.sources import splits as given
 from tl_jax.data.sources import tree
 from tl_jax.data.sources.errors import counted, some
 from tl_jax.data.sources.files import DICOM, SUFFIXES
 from tl_jax.data.sources.noted import NotedTable
-from tl_jax.data.sources.rows import Rows, table
+from tl_jax.data.sources.rows import Rows, files, table
 
 _ENDINGS = " ".join(sorted(suffix[1:] for suffix in SUFFIXES))
 
 
-def read(config: ConfigDict, *, training: bool = True) -> NotedTable:
+def read(config: Any, *, training: bool = True) -> NotedTable:
     """The table of ``config.root``. An id is the path below the root, with forward slashes.
 
     Uses ``root``, ``group``, ``classes``, ``fold``, ``max_pixels`` and ``window`` of ``config``. With
@@ -43,12 +42,12 @@ def read(config: ConfigDict, *, training: bool = True) -> NotedTable:
     rows.find_groups(config.group)
     medical = sum(PurePath(path).suffix.lower() in DICOM for path in rows.paths)
     if medical and rows.groups is None:
-        files = counted(medical, "DICOM file")
-        rows.notes.append(f"nothing names patients; data.source='dicom' groups {files} by patient")
-    return table(rows, config)
+        scans = counted(medical, "DICOM file")
+        rows.notes.append(f"nothing names patients; data.source='dicom' groups {scans} by patient")
+    return table(rows, files(rows, config))
 
 
-def collect(config: ConfigDict, *, training: bool, wanted: Callable[[str], bool] = tree.is_picture) -> Rows:
+def collect(config: Any, *, training: bool, wanted: Callable[[str], bool] = tree.is_picture) -> Rows:
     """The rows of ``config.root``, checked, without groups. ``wanted``: see `tree.walk`."""
     root = tree.folder(config.root)
     reading = _Reading(root, set(config.classes), training, wanted)

@@ -17,6 +17,7 @@ import re
 from collections.abc import Sequence
 
 from tl_jax.data.sources.errors import SourceError, counted, some
+from tl_jax.data.sources.splits import SPLIT_NAMES
 
 
 def by_pattern(ids: Sequence[str], inner: Sequence[str], pattern: str) -> tuple[list[str], list[str]]:
@@ -51,6 +52,13 @@ def by_pattern(ids: Sequence[str], inner: Sequence[str], pattern: str) -> tuple[
         f"own: {some(missed, 5)}"
     )
     return groups, [note]
+
+
+def below_class(name: str, label: str) -> str:
+    """A path without the folders that name its class or its split, where no layout says which they are."""
+    *folders, last = name.split("/")
+    known = {label.lower(), *SPLIT_NAMES}
+    return "/".join([*(part for part in folders if part.lower() not in known), last])
 
 
 def _group(expression: re.Pattern[str], text: str, inner: str) -> str | None:

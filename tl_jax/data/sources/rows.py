@@ -1,18 +1,19 @@
-"""Rows of pictures in files, as folder, CSV and DICOM sources collect them, and the table made of them."""
+"""Rows of pictures, as every source collects and checks them, and the table made of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from tl_jax.data.sources import splits as given
 from tl_jax.data.sources.errors import listed
 from tl_jax.data.sources.files import Files
 from tl_jax.data.sources.groups import by_pattern
 from tl_jax.data.sources.noted import NotedTable
+from tl_jax.data.sources.records import Records
 
 
 @dataclass
@@ -33,7 +34,7 @@ class Rows:
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    def check(self, config: ConfigDict, head: str, advice: str = "", *, training: bool) -> None:
+    def check(self, config: Any, head: str, advice: str = "", *, training: bool) -> None:
         """Raises SourceError with all problems; when ``training``, those of given splits too."""
         if training and not config.fold:
             self.problems += given.problems(self.labels, self.splits, config.classes)
@@ -47,9 +48,13 @@ class Rows:
             self.notes += notes
 
 
-def table(rows: Rows, config: ConfigDict, *, dicom: bool = False) -> NotedTable:
-    """The table of checked rows. ``dicom``: every file is DICOM, whatever it is called."""
-    source = Files(tuple(rows.paths), tuple(rows.ids), int(config.max_pixels), tuple(config.window), dicom)
+def files(rows: Rows, config: Any, *, dicom: bool = False) -> Files:
+    """The reader of rows that are files. ``dicom``: every one is DICOM, whatever it is called."""
+    return Files(tuple(rows.paths), tuple(rows.ids), int(config.max_pixels), tuple(config.window), dicom)
+
+
+def table(rows: Rows, source: Files | Records) -> NotedTable:
+    """The table of checked rows whose pictures ``source`` reads."""
     return NotedTable(
         ids=_text(rows.ids),
         labels=_text(rows.labels),
