@@ -69,13 +69,13 @@ def draw(key: jax.Array, kind: jax.Array) -> jax.Array:
     texture = jax.lax.switch(kind // len(FIGURES), _TEXTURES, ground)
     texture = (texture - texture.mean()) / (texture.std() + 1e-3)
     a = jax.random.uniform(much, (6,))
-    x = 0.5 + (0.04 + 0.16 * a[0]) * jnp.clip(texture, -2.5, 2.5)
-    strength = jnp.exp(jnp.log(0.08) + a[1] * jnp.log(5.0)) * jnp.where(a[2] < 0.5, -1, 1)
+    x = 0.5 + (0.03 + 0.12 * a[0]) * jnp.clip(texture, -2.5, 2.5)
+    strength = jnp.exp(jnp.log(0.12) + a[1] * jnp.log(5.0)) * jnp.where(a[2] < 0.5, -1, 1)
     x = x + strength * _figure(front, kind % len(FIGURES))
     slope = jax.random.uniform(light, (3,), minval=-0.2, maxval=0.2)
     x = x * (1 + slope[0] * _X + slope[1] * _Y) + slope[2]
     x = jnp.clip(x, 0.01, 1) ** jnp.exp(0.8 * a[3] - 0.4)
-    x = x + 0.08 * a[4] ** 2 * jax.random.normal(noise, x.shape)
+    x = x + 0.06 * a[4] ** 2 * jax.random.normal(noise, x.shape)
     return jnp.round(255 * jnp.clip(x, 0, 1)).astype(jnp.uint8)[..., None]
 
 
