@@ -61,6 +61,37 @@ def test_no_patient_tag_reaches_the_table(tmp_path):
         assert tag not in everything
 
 
+def test_a_malformed_tag_is_not_printed(tmp_path, capfd, recwarn):
+    """pydicom's words about a wrong value hold the value; it writes no such file, so bytes are changed."""
+    scans(tmp_path, {"a/1.dcm": "SMITH_1234", "b/2.dcm": "JONES_1234"})
+    for path, name in (("a/1.dcm", b"SMITH"), ("b/2.dcm", b"JONES")):
+        data = (tmp_path / path).read_bytes()
+        assert data.count(name + b"_1234") == 2  # in PatientName too
+        (tmp_path / path).write_bytes(data.replace(b"LO\x0a\0" + name, b"UI\x0a\0" + name))
+    table = read(config(tmp_path, source="dicom"))
+    assert len(set(table.groups)) == 2
+    table.read(0, None)
+    said = "".join(map(str, recwarn)) + "".join(capfd.readouterr())
+    assert "SMITH" not in said
+    assert "JONES" not in said
+
+
+def test_files_without_any_identifier_still_have_a_key(tmp_path):
+    def without_uid(folder: str, offset: int) -> list[str]:
+        for path, patient in {"a/1.dcm": "X", "b/2.dcm": "Y", "b/3.dcm": "X"}.items():
+            data = pydicom.dcmread(carried("MR_small.dcm"))
+            data.PatientID = patient
+            data.WindowCenter = offset
+            del data.SOPInstanceUID
+            (tmp_path / folder / path).parent.mkdir(parents=True, exist_ok=True)
+            data.save_as(tmp_path / folder / path)
+        return read(config(tmp_path / folder, source="dicom")).groups.tolist()
+
+    one, two = without_uid("one", 600), without_uid("two", 601)
+    assert one[0] == one[2] != one[1]
+    assert not set(one) & set(two)
+
+
 def test_groups_are_stable_and_keyed_with_the_files(tmp_path):
     first = read(config(scans(tmp_path / "one", FILES), source="dicom"))
     again = read(config(scans(tmp_path / "two", FILES), source="dicom"))
@@ -102,6 +133,7 @@ def test_one_patient_id_for_all_is_an_error(tmp_path):
     with pytest.raises(SourceError, match="all 2 files have one and the same PatientID") as caught:
         read(config(scans(tmp_path, {"a/1.dcm": "ANON", "b/2.dcm": "ANON"}), source="dicom"))
     assert "ANON" not in str(caught.value)
+    assert len(set(read(config(tmp_path, source="dicom"), training=False).groups)) == 1
     assert len(set(read(config(tmp_path, source="dicom", group=".+")).groups)) == 2
 
 

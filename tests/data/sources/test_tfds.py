@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 
 from tests.data.sources.settings import config
-from tl_jax.data.sources import read
+from tl_jax.data.sources import read, tfds
 from tl_jax.data.sources.errors import SourceError
 from tl_jax.data.sources.records import to_picture
 from tl_jax.data.table import BadImageError
@@ -120,8 +122,6 @@ def test_unknown_names(prepared):
 
 
 def test_another_format_is_explained(prepared, tmp_path):
-    import shutil
-
     shutil.copytree(prepared / "tiny_xray", tmp_path / "tiny_xray")
     info = next(tmp_path.rglob("dataset_info.json"))
     info.write_text(info.read_text().replace("array_record", "tfrecord"))
@@ -137,7 +137,7 @@ SCRIPT = """
         {block}
     from absl import logging
     from tests.data.sources.settings import config
-    from tl_jax.data.sources import read
+    from tl_jax.data.sources import read, tfds
     from tl_jax.data.sources.quiet import quiet
     with quiet():
         import tests.data.sources.tiny_xray
@@ -198,3 +198,23 @@ def test_arrays_as_pictures(array, expected):
 def test_arrays_that_are_no_pictures(array, why):
     with pytest.raises(BadImageError, match=why):
         to_picture(array, 100, "seven")
+
+
+def test_own_data_sets_are_found_and_kept_in_the_users_cache(monkeypatch, capsys):
+    monkeypatch.setitem(tfds.BUILDERS, "tiny_xray", "tests.data.sources.tiny_xray:TinyXray")
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    cache = Path(os.environ["XDG_CACHE_HOME"])
+    shutil.rmtree(cache / "tl_jax/tfds", ignore_errors=True)
+    assert len(read(config(source="tfds", name="tiny_xray"))) == 21
+    assert (cache / "tl_jax/tfds/tiny_xray/1.0.0/dataset_info.json").is_file()
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("tiny_xray is being simulated, once, into ")
+    read(config(source="tfds", name="tiny_xray"))
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", tfds.BUILDERS)
+def test_own_data_sets_are_named_as_tfds_names_them(name):
+    module, _, builder = tfds.BUILDERS[name].partition(":")
+    assert getattr(importlib.import_module(module), builder).name == name

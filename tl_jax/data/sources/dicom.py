@@ -40,7 +40,7 @@ def read(config: Any, *, training: bool = True) -> NotedTable:
     if rows.groups is None and config.group:
         rows.find_groups(config.group)
     elif rows.groups is None:
-        _group_by_patient(rows)
+        _group_by_patient(rows, training=training)
     return table(rows, files(rows, config, dicom=True))
 
 
@@ -57,14 +57,14 @@ def _is_dicom(path: str) -> bool:
         return False
 
 
-def _group_by_patient(rows: Rows) -> None:
+def _group_by_patient(rows: Rows, *, training: bool) -> None:
     tags = [_identity(path) for path in rows.paths]
     patients = {patient for patient, _ in tags if patient}
     unnamed = [name for name, (patient, _) in zip(rows.ids, tags, strict=True) if not patient]
     if not patients:
         rows.notes.append("no file has a PatientID: every picture is taken for a patient of its own")
         return
-    if len(patients) == 1 and not unnamed and len(rows.ids) > 1:
+    if training and len(patients) == 1 and not unnamed and len(rows.ids) > 1:
         raise SourceError(
             f"all {counted(len(rows.ids), 'file')} have one and the same PatientID, so they are one patient, "
             "who cannot be split; name the patients by data.group or by data.columns.group "
@@ -75,20 +75,21 @@ def _group_by_patient(rows: Rows) -> None:
             f"{counted(len(unnamed), 'file')} without a PatientID, each a group of its own: "
             f"{some(unnamed, 5)}"
         )
-    key = hashlib.sha256("\n".join(sorted(identity for _, identity in tags)).encode()).digest()
+    key = hashlib.sha256(b"\n".join(sorted(identity for _, identity in tags))).digest()
     rows.groups = [
         _digest(key, patient) if patient else name for name, (patient, _) in zip(rows.ids, tags, strict=True)
     ]
 
 
-def _digest(key: bytes, patient: str) -> str:
-    return "patient-" + hmac.new(key, patient.encode(), hashlib.sha256).hexdigest()[:12]
+def _digest(key: bytes, patient: bytes) -> str:
+    return "patient-" + hmac.new(key, patient, hashlib.sha256).hexdigest()[:12]
 
 
-def _identity(path: str) -> tuple[str, str]:
-    """(PatientID, SOPInstanceUID) of a file, "" for what is not there or cannot be read.
+def _identity(path: str) -> tuple[bytes, bytes]:
+    """PatientID, b"" where there is none, and what only someone who has the file can know.
 
-    Whether the file is good shows when its pixels are read; it can be skipped then.
+    Whether the file is good shows when its pixels are read; it can be skipped then. The values are taken as
+    they lie in the file: pydicom's check of them would print what it finds wrong, patient's tag and all.
     """
     import pydicom
 
@@ -96,6 +97,18 @@ def _identity(path: str) -> tuple[str, str]:
         data = pydicom.dcmread(
             path, force=True, stop_before_pixels=True, specific_tags=["PatientID", "SOPInstanceUID"]
         )
-        return str(data.get("PatientID") or "").strip(), str(data.get("SOPInstanceUID") or "")
+        return _raw(data, "PatientID"), _raw(data, "SOPInstanceUID") or _content(path)
     except Exception:  # a broken file can make a reader raise almost anything
-        return "", ""
+        return b"", b""
+
+
+def _raw(data: Any, tag: str) -> bytes:
+    if tag not in data:
+        return b""
+    value = data.get_item(tag).value or b""
+    return (value if isinstance(value, bytes) else str(value).encode()).strip(b" \0")
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

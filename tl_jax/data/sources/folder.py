@@ -104,9 +104,9 @@ class _Reading:
             classes = self.subfolders(below)
             loose = self._loose(below)
             if not classes:
-                what = f"{counted(loose, 'picture')} without a class" if loose else "nothing to learn from"
+                what = f" but {counted(loose, 'picture')} without a class" if loose else ""
                 self.rows.problems.append(
-                    f"{below} holds no class folder but {what}{_what_is_there(self.root / below)}"
+                    f"{below} holds no class folder{what}{_what_is_there(self.root / below)}"
                 )
             elif loose:
                 self._note_loose(loose, below)
