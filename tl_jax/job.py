@@ -75,6 +75,7 @@ def prepare(config: ConfigDict, say: Callable[[str], None] = print) -> Job:
         channels=facts.channels,
         resample=preprocess.resample,
         augmented=augment.moves_pixels(config.augment),
+        say=say,
     )
     for note in data.notes:
         say(note)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -63,15 +64,63 @@ def test_each_class_is_shared_alike():
         assert counts["val"] == pytest.approx(0.15 * number, abs=1)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_class_of_three_groups_is_in_every_split(seed):
+    groups = np.array([f"g{i}" for i in range(103)])
+    labels = np.array(["common"] * 100 + ["rare"] * 3)
+    where, _ = splits.assign(groups, labels, blank(groups), settings(split_seed=seed))
+    assert sorted(where[100:].tolist()) == ["test", "train", "val"]
+
+
+def test_patients_with_many_pictures_are_not_kept_for_training():
+    # 30 patients of 20 pictures among 300 of one: 70 % of both kinds should train. Over 20 seeds the share
+    # of the large ones has a standard deviation below √(0.7 · 0.3 / 600) = 0.02.
+    groups = np.repeat([f"g{i}" for i in range(330)], [20] * 30 + [1] * 300)
+    labels = np.full(len(groups), "c")
+    cuts = [splits.cut(groups, labels, (0.7, 0.15, 0.15), seed) for seed in range(20)]
+    assert 0.6 < np.mean([(parts[: 30 * 20 : 20] == 0).mean() for parts in cuts]) < 0.8
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_group_of_several_labels_is_cut_whole_and_counts_for_all_of_them(seed):
+    # Every patient has a common picture; every fourth has a rare one too.
+    groups = np.array([f"g{i}" for i in range(200)] + [f"g{i}" for i in range(0, 200, 4)])
+    labels = np.array(["common"] * 200 + ["rare"] * 50)
+    parts = splits.cut(groups, labels, (0.6, 0.2, 0.2), seed)
+    assert whole(groups, parts.astype(str))
+    for label in ("common", "rare"):
+        shares = np.bincount(parts[labels == label], minlength=3) / (labels == label).sum()
+        np.testing.assert_allclose(shares, [0.6, 0.2, 0.2], atol=0.05)
+
+
 @given(rows=patients(least=10), seed=st.integers(0, 9))
 def test_fractions_nest_and_hold_each_class(rows, seed):
     groups, labels = rows
     kept = [splits.few(groups, labels, f, seed) for f in (0.01, 0.1, 0.5, 0.9, 1.0)]
-    for smaller, larger in zip(kept, kept[1:], strict=False):
+    for smaller, larger in pairwise(kept):
         assert (larger | ~smaller).all()
     assert kept[-1].all()
-    main = {g: Counter(sorted(labels[groups == g].tolist())).most_common(1)[0][0] for g in set(groups.tolist())}
-    assert set(main.values()) <= set(labels[kept[0]].tolist())
+    assert set(labels[kept[0]].tolist()) == set(labels.tolist())
+    assert all(whole(groups, part.astype(str)) for part in kept)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.25, 0.5])
+def test_a_fraction_is_one_of_the_groups_of_every_class(share):
+    groups = np.array([f"g{i // (1 + i % 3)}" for i in range(1200)])
+    labels = np.array([f"c{int(g[1:]) % 3}" for g in groups.tolist()])
+    kept = splits.few(groups, labels, share, 0)
+    for label in ("c0", "c1", "c2"):
+        there = {*groups[labels == label].tolist()}
+        assert len(there & {*groups[kept].tolist()}) / len(there) == pytest.approx(share, abs=0.01)
+
+
+def test_a_fraction_does_not_follow_the_order_of_the_cut():
+    # Drawn in the same order as the splits, small shares would always be the groups dealt out first.
+    groups = np.array([f"g{i}" for i in range(200)])
+    labels = np.array(["a", "b"] * 100)
+    first = splits.cut(groups, labels, (0.5, 0.5), 0) == 0
+    kept = splits.few(groups, labels, 0.2, 0)
+    assert 8 < (kept & first).sum() < 32
 
 
 @given(rows=patients(least=6), folds=st.integers(2, 6))
@@ -85,6 +134,16 @@ def test_folds_test_every_row_once(rows, folds):
         tests.append(where == "test")
         vals.append(where == "val")
     assert (np.sum(tests, axis=0) == 1).all()
+
+
+@pytest.mark.parametrize("folds", [2, 5, 10])
+def test_folds_are_of_one_size(folds):
+    groups = np.array([f"g{i // (1 + i % 3)}" for i in range(600)])
+    labels = np.array([f"c{int(g[1:]) % 2}" for g in groups.tolist()])
+    for i in range(folds):
+        where, _ = splits.assign(groups, labels, blank(groups), settings(fold=f"{i}/{folds}"))
+        assert (where == "test").mean() == pytest.approx(1 / folds, abs=0.01)
+        assert (where == "val").sum() / (where != "test").sum() == pytest.approx(0.15, abs=0.01)
 
 
 def test_no_fold_is_empty_where_all_classes_are_small():
@@ -147,7 +206,8 @@ def test_overlap_is_an_error_that_names_groups_and_choices():
 
 def test_overlap_dropped_leaves_test_whole():
     groups, labels, where = given_splits()
-    kept, notes = splits.assign(groups, labels, where, settings(on_group_overlap="drop_from_train", min_val=1))
+    how = settings(on_group_overlap="drop_from_train", min_val=1)
+    kept, notes = splits.assign(groups, labels, where, how)
     assert kept[:6].tolist() == ["", "test", "", "val", "", "test"]
     assert np.array_equal(kept[6:], where[6:])
     assert "2 pictures from train and 1 picture from val dropped" in notes[0]
@@ -173,6 +233,35 @@ def test_a_small_validation_split_is_cut_again_from_train():
     untouched, notes = splits.assign(groups, labels, where, settings(min_val=16))
     assert np.array_equal(untouched, where)
     assert notes == []
+
+
+def test_a_small_validation_split_that_shares_groups_with_train_is_no_error():
+    groups = np.array([f"g{i}" for i in range(400)] + [f"g{i}" for i in range(16)] + ["e"] * 20)
+    where = np.array(["train"] * 400 + ["val"] * 16 + ["test"] * 20)
+    kept, notes = splits.assign(groups, np.array(["a", "b"] * 218), where, settings())
+    assert whole(groups, kept)
+    assert (kept != "").all()
+    assert len(notes) == 1
+
+
+def test_a_validation_split_made_small_by_dropping_is_cut_again():
+    groups = np.array([f"g{i}" for i in range(300)] + [f"v{i}" for i in range(60)] + ["e"] * 20)
+    groups[300:320] = "e"
+    where = np.array(["train"] * 300 + ["val"] * 60 + ["test"] * 20)
+    how = settings(on_group_overlap="drop_from_train")
+    kept, notes = splits.assign(groups, np.array(["a", "b"] * 190), where, how)
+    assert whole(groups, kept)
+    assert (kept[300:320] == "").all()
+    assert (kept == "val").sum() >= 50
+    assert "20 pictures from val dropped" in notes[0]
+    assert "given val split" in notes[1]
+
+
+def test_both_absent_splits_are_cut_from_train_at_once():
+    groups = np.array([f"g{i}" for i in range(200)])
+    kept, notes = splits.assign(groups, np.array(["a", "b"] * 100), np.full(200, "train"), settings())
+    assert Counter(kept.tolist()) == {"train": 140, "val": 30, "test": 30}
+    assert len(notes) == 2
 
 
 def test_a_validation_split_cut_again_is_no_smaller_than_before():

@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from tl_jax.data import order
-from tl_jax.data.load import Split
+from tl_jax.data.examples import Split
 
 Store = dict[str, jax.Array]
 
@@ -21,8 +21,9 @@ Store = dict[str, jax.Array]
 class Feed:
     """Batches of a split.
 
-    Where the pictures take at most ``device_budget`` bytes they are put on the device once, and a
-    batch is an index into them; else each batch is read, moved and handed over as it comes.
+    Where the pictures take at most ``device_budget`` bytes they are put on every device once, and a
+    batch is an index into them; else each batch is read by a thread, moved ahead of time and handed over.
+    ``sharding`` lays the rows of a batch over the devices.
     """
 
     def __init__(
@@ -34,13 +35,8 @@ class Feed:
         self._next = -1
         if self.resident:
             everywhere = NamedSharding(sharding.mesh, PartitionSpec())
-            images = (
-                split.images[np.arange(len(split))]
-                if not isinstance(split.images, np.ndarray)
-                else (split.images)
-            )
             self._store: Store = {
-                "image": jax.device_put(images, everywhere),
+                "image": jax.device_put(split.images[:], everywhere),
                 "label": jax.device_put(split.labels, everywhere),
             }
 
@@ -88,7 +84,9 @@ def eval_batches(split: Split, batch_size: int) -> Iterator[tuple[np.ndarray, in
     """Pictures (batch_size, h, w, c) uint8 in order, each once; the last batch is padded with zeros.
     With each, how many are real."""
     for start in range(0, len(split), batch_size):
-        rows = np.arange(start, min(start + batch_size, len(split)))
-        images = split.images[rows]
-        padding = np.zeros((batch_size - len(rows), *images.shape[1:]), images.dtype)
-        yield np.concatenate([images, padding]), len(rows)
+        images = split.images[start : start + batch_size]
+        real = len(images)
+        if real < batch_size:
+            padding = np.zeros((batch_size - real, *images.shape[1:]), images.dtype)
+            images = np.concatenate([images, padding])
+        yield images, real

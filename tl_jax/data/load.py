@@ -3,53 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from tl_jax.data import sources, splits, store
+from tl_jax.data import duplicates, sources, splits, store
+from tl_jax.data.examples import Rows, Split
 from tl_jax.data.sources.errors import SourceError, counted, listed, nearest, some
 from tl_jax.data.table import SPLITS, Table
 
-
-@dataclass(frozen=True)
-class Split:
-    """Examples: ``ids`` and ``groups`` (n,) str, ``labels`` (n,) int32, ``images`` (n, h, w, c) uint8
-    (an array, or `Rows` of one on disk), ``columns`` of further facts (n,) by name."""
-
-    ids: np.ndarray
-    labels: np.ndarray
-    groups: np.ndarray
-    images: Any
-    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Some rows of a memory-mapped array; indexing reads them."""
-
-    array: np.ndarray
-    rows: np.ndarray
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (len(self.rows), *self.array.shape[1:])
-
-    @property
-    def nbytes(self) -> int:
-        return int(np.prod(self.shape))
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: Any) -> np.ndarray:
-        return np.asarray(self.array[self.rows[index]])
+_SHOWN = 20  # of a list in an error
+_LINES = 30  # classes whose counts are printed one by one
 
 
 @dataclass(frozen=True)
@@ -70,106 +37,109 @@ class Data:
     fingerprint: str
 
 
-def load(config: Any, *, image_size: int, channels: int, resample: str, augmented: bool) -> Data:
+def load(
+    config: Any,
+    *,
+    image_size: int,
+    channels: int,
+    resample: str,
+    augmented: bool,
+    say: Callable[[str], None] = lambda line: None,
+) -> Data:
     """Reads, splits, decodes and checks a data set (``config``: `tl_jax.defaults.data`).
 
     ``image_size`` in pixels; ``channels``: 1 makes all pictures gray; ``augmented``: pixels will be
-    moved, so training pictures are kept on a larger canvas. Raises SourceError, listing what is wrong.
+    moved, so training pictures are kept on a larger canvas; ``say`` gets a line every few seconds
+    while pictures are decoded. Raises SourceError, listing what is wrong: first whatever can be known
+    without decoding, then what is wrong with the pictures.
     """
     table, notes = _rows(config)
-    groups = table.groups
-    where, told = splits.assign(groups, table.labels, table.splits, config)
+    classes = tuple(config.classes) or tuple(sorted(set(table.labels.tolist())))
+    where, told = splits.assign(table.groups, table.labels, table.splits, config)
+    _check_labels(table.labels, where, classes)
     canvas = config.canvas or (-(-image_size * 8 // 7) if augmented else image_size)
-    pictures = store.load(
-        table,
-        sorted({image_size, canvas}),
-        fit=config.fit,
-        resample=resample,
-        gray=channels == 1,
-        workers=config.workers,
-        cache=config.cache,
-        host_budget=config.host_budget,
-        max_pixels=config.max_pixels,
-        at_least=max(image_size, canvas),
-    )
-    array_of = dict(zip(sorted({image_size, canvas}), pictures.arrays, strict=True))
-    notes += _bad(table, pictures.bad, config.on_bad_image)
-    good = np.array([row not in pictures.bad for row in range(len(table))], bool)
+    sizes = sorted({image_size, canvas})
+    at_least = 2 * max(sizes)
+    pictures = _decode(table, sizes, config, resample, gray=channels == 1, at_least=at_least, say=say)
+    array_of = dict(zip(sizes, pictures.arrays, strict=True))
 
-    where = np.where(good, where, "")
-    groups, where, more = _separate(table, groups, where, _twins(pictures.digests, good), config)
-    where = np.where(good, where, "")
-    notes += told + more
+    twins = duplicates.find(pictures.digests, pictures.bad)
+    problems = _unusable(table, pictures.bad, config.on_bad_image)
+    given = not config.fold and bool((table.splits != "").all())
+    if given and config.on_group_overlap == "error":
+        problems += duplicates.problems(table, splits.effective(table.splits, config), twins)
+    if problems:
+        raise SourceError("\n".join(problems))
+    notes += _skipped(pictures.bad)
+    groups = table.groups
+    if twins:
+        # A picture in two splits is a leak like a patient in two splits, so it is treated alike.
+        groups = splits.merge_groups(groups, twins)
+        where, told = splits.assign(groups, table.labels, table.splits, config)
+        told = [*told, *duplicates.notes(table, twins)]
+    notes += told
+    where[list(pictures.bad)] = ""
     if config.train_fraction < 1:
         train = np.flatnonzero(where == "train")
         kept = splits.few(groups[train], table.labels[train], config.train_fraction, config.split_seed)
         where[train[~kept]] = ""
-        notes.append(f"data.train_fraction={config.train_fraction:g}: {counted(int(kept.sum()), 'picture')}")
-
-    classes = tuple(config.classes) or tuple(sorted(set(table.labels.tolist())))
+        notes.append(
+            f"data.train_fraction={config.train_fraction:g} keeps {counted(int(kept.sum()), 'picture')} "
+            f"of {len(train):,} for training"
+        )
     _check_labels(table.labels, where, classes)
     notes.append(splits.check(groups, where, grouped=table.grouped))
     notes += _counts(table.labels, where, classes)
 
-    def split(name: str) -> Split:
-        rows = np.flatnonzero(where == name)
-        array = array_of[canvas if name == "train" else image_size]
-        images = Rows(array, rows) if isinstance(array, np.memmap) else array[rows]
-        labels = np.array([classes.index(label) for label in table.labels[rows].tolist()], np.int32)
-        columns = {key: column[rows] for key, column in table.columns.items()}
-        return Split(table.ids[rows], labels, table.groups[rows], images, columns)
-
+    side = {"train": canvas, "val": image_size, "test": image_size}
+    parts = {name: (array_of[side[name]], np.flatnonzero(where == name)) for name in SPLITS}
+    images = _take_images(parts, config.host_budget)
+    facts = (side, config.fit, resample, pictures.channels, classes)
     return Data(
-        train=split("train"),
-        val=split("val"),
-        test=split("test"),
+        **{name: _split(table, rows, images[name], classes) for name, (_, rows) in parts.items()},
         classes=classes,
         channels=pictures.channels,
-        at_least=max(image_size, canvas),
+        at_least=at_least,
         notes=tuple(notes),
-        fingerprint=_fingerprint(table, where, pictures.digests, (image_size, canvas)),
+        fingerprint=_fingerprint(table, where, pictures.digests, facts),
     )
 
 
 def load_labelled(
-    config: Any, *, classes: Sequence[str], image_size: int, channels: int, resample: str, at_least: int
+    config: Any,
+    *,
+    classes: Sequence[str],
+    image_size: int,
+    channels: int,
+    resample: str,
+    at_least: int,
+    say: Callable[[str], None] = lambda line: None,
 ) -> tuple[Split, tuple[str, ...]]:
     """All of a labelled data set as one split, for measuring a finished run; and lines to print.
 
-    Labels must be among ``classes``. Given splits are not looked at, except that ``config.fold`` has no
-    meaning here. Raises SourceError.
+    Labels must be among ``classes``. Neither splits nor ``config.fold`` are looked at. Raises SourceError.
     """
     table, notes = _rows(config, training=False)
     unseen = sorted(set(table.labels.tolist()) - set(classes))
     if unseen:
         raise SourceError(
-            f"labels {some(unseen)} are not among the classes this run knows: {some(list(classes))}; "
-            "data.classes limits what is read"
+            f"labels {some(unseen)} are not among the classes this run knows: {some(list(classes))}"
+            f"{nearest(unseen[0], classes)}; data.classes limits what is read"
         )
-    pictures = store.load(
-        table,
-        [image_size],
-        fit=config.fit,
-        resample=resample,
-        gray=channels == 1,
-        workers=config.workers,
-        cache=config.cache,
-        host_budget=config.host_budget,
-        max_pixels=config.max_pixels,
-        at_least=at_least,
-    )
-    notes += _bad(table, pictures.bad, config.on_bad_image)
-    rows = np.array([row for row in range(len(table)) if row not in pictures.bad], int)
-    labels = np.array([list(classes).index(label) for label in table.labels[rows].tolist()], np.int32)
-    columns = {key: column[rows] for key, column in table.columns.items()}
-    images = pictures.arrays[0][rows]
-    return Split(table.ids[rows], labels, table.groups[rows], images, columns), tuple(notes)
+    pictures = _decode(table, [image_size], config, resample, gray=channels == 1, at_least=at_least, say=say)
+    if problems := _unusable(table, pictures.bad, config.on_bad_image):
+        raise SourceError("\n".join(problems))
+    notes += _skipped(pictures.bad)
+    rows = np.setdiff1d(np.arange(len(table)), list(pictures.bad))
+    images = _take_images({"all": (pictures.arrays[0], rows)}, config.host_budget)["all"]
+    return _split(table, rows, images, classes), tuple(notes)
 
 
 def _rows(config: Any, *, training: bool = True) -> tuple[Table, list[str]]:
     """The source's table limited to the classes asked for, and its notes."""
     table = sources.read(config, training=training)
-    notes = list(getattr(table, "notes", ()))
+    _check_table(table)
+    notes = list(table.notes)
     if config.classes:
         have = set(table.labels.tolist())
         absent = [name for name in config.classes if name not in have]
@@ -178,13 +148,35 @@ def _rows(config: Any, *, training: bool = True) -> tuple[Table, list[str]]:
                 f"data.classes names {some(absent)}, which no picture has; there are "
                 f"{some(sorted(have))}{nearest(absent[0], have)}"
             )
+        if len(set(config.classes)) < len(config.classes):
+            raise SourceError(f"data.classes names a class twice: {some(list(config.classes))}")
         rows = np.flatnonzero(np.isin(table.labels, list(config.classes)))
         if len(rows) < len(table):
             notes.append(f"data.classes leaves out {counted(len(table) - len(rows), 'picture')}")
             table = _take(table, rows)
-    if not len(table):
-        raise SourceError("the data set holds no picture")
     return table, notes
+
+
+def _check_table(table: Table) -> None:
+    """Raises SourceError for what is wrong with the form of a table: a user may have written its source."""
+    n, problems = len(table), []
+    columns = {name: getattr(table, name) for name in ("ids", "labels", "groups", "splits")}
+    for name, column in (columns | dict(table.columns)).items():
+        if not isinstance(column, np.ndarray) or column.shape != (n,):
+            problems.append(f"{name} is not an array of {n} entries, as ids are")
+        elif name in columns and column.dtype.kind != "U":
+            problems.append(f"{name} holds {column.dtype}, not str: use np.array(…, dtype=str)")
+    if not problems:
+        twice = [name for name, number in Counter(table.ids.tolist()).items() if number > 1]
+        if twice:
+            problems.append(f"ids are not unique: {some(twice)}")
+        strange = sorted(set(table.splits.tolist()) - {*SPLITS, ""})
+        if strange:
+            problems.append(f"splits are called {some(strange)}; they may be {some(SPLITS)}, or empty")
+    if not n:
+        problems.append("it holds no picture")
+    if problems:
+        raise listed("the data set cannot be used:", problems)
 
 
 def _take(table: Table, rows: np.ndarray) -> Table:
@@ -200,61 +192,49 @@ def _take(table: Table, rows: np.ndarray) -> Table:
     )
 
 
-def _bad(table: Table, bad: Mapping[int, str], policy: str) -> list[str]:
+def _decode(
+    table: Table,
+    sizes: Sequence[int],
+    config: Any,
+    resample: str,
+    *,
+    gray: bool,
+    at_least: int,
+    say: Callable[[str], None],
+) -> store.Pictures:
+    return store.load(
+        table,
+        sizes,
+        fit=config.fit,
+        resample=resample,
+        gray=gray,
+        workers=config.workers,
+        cache=config.cache,
+        host_budget=config.host_budget,
+        max_pixels=config.max_pixels,
+        at_least=at_least,
+        say=say,
+    )
+
+
+def _unusable(table: Table, bad: Mapping[int, str], policy: str) -> list[str]:
+    """What stops the run: bad pictures that may not be skipped, or nothing but bad ones."""
+    if bad and policy == "error":
+        shown = [*list(bad.values())[:_SHOWN], *([f"and {len(bad) - _SHOWN:,} more"] * (len(bad) > _SHOWN))]
+        advice = "Mend or remove them, or leave them out with --config.data.on_bad_image=skip."
+        return [str(listed(f"{counted(len(bad), 'picture')} cannot be used:", shown, advice))]
+    if len(bad) == len(table):
+        return [f"not one picture can be used; the first: {next(iter(bad.values()))}"]
+    return []
+
+
+def _skipped(bad: Mapping[int, str]) -> list[str]:
     if not bad:
         return []
-    if policy == "error":
-        shown = [*list(bad.values())[:20], *([f"and {len(bad) - 20:,} more"] if len(bad) > 20 else [])]
-        raise listed(
-            f"{counted(len(bad), 'picture')} cannot be used:",
-            shown,
-            "Mend or remove them, or leave them out with --config.data.on_bad_image=skip.",
-        )
-    if len(bad) == len(table):
-        raise SourceError(f"not one picture can be used; the first: {next(iter(bad.values()))}")
     return [
         f"skipped {counted(len(bad), 'picture')} that cannot be used:",
         *(f"  {why}" for why in bad.values()),
     ]
-
-
-def _twins(digests: np.ndarray, good: np.ndarray) -> list[list[int]]:
-    """Rows that hold the same picture, together."""
-    rows: dict[str, list[int]] = defaultdict(list)
-    for row in np.flatnonzero(good):
-        rows[str(digests[row])].append(int(row))
-    return [same for same in rows.values() if len(same) > 1]
-
-
-def _separate(
-    table: Table, groups: np.ndarray, where: np.ndarray, twins: Sequence[list[int]], config: Any
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Takes pictures out of two splits at once: a leak like a patient in two splits, and treated alike.
-
-    Splits of our own making are simply cut again with such pictures together.
-    """
-    used = [[row for row in same if where[row]] for same in twins]
-    crossing = [same for same in used if len(set(where[same].tolist())) > 1]
-    if not crossing:
-        return groups, where, []
-    told = [" = ".join(f"{table.ids[row]} ({where[row]})" for row in same) for same in crossing]
-    given = not config.fold and not (table.splits == "").any()
-    if given and config.on_group_overlap == "error":
-        raise listed(
-            f"{counted(len(told), 'picture')} in more than one of the given splits:",
-            [*told[:20], *([f"and {len(told) - 20:,} more"] if len(told) > 20 else [])],
-            f"Results on such splits are too good. {splits.CHOICES}.",
-        )
-    if given and config.on_group_overlap == "drop_from_train":
-        where = where.copy()
-        for same in crossing:
-            keep = max(where[same].tolist(), key=SPLITS.index)
-            where[[row for row in same if where[row] != keep]] = ""
-        return groups, where, [f"pictures in two splits, kept in the later one only: {some(told)}"]
-    groups = splits.merge_groups(groups, twins)
-    blank = np.full(len(table), "") if given else table.splits
-    where, more = splits.assign(groups, table.labels, blank, config)
-    return groups, where, [f"pictures that are there twice are kept in one split: {some(told)}", *more]
 
 
 def _check_labels(labels: np.ndarray, where: np.ndarray, classes: Sequence[str]) -> None:
@@ -264,7 +244,10 @@ def _check_labels(labels: np.ndarray, where: np.ndarray, classes: Sequence[str])
         if not here:
             problems.append(f"{name} has no picture; give it some, or another data.fractions")
         elif name == "train":
-            problems += [f"class {label!r} has no picture in train" for label in classes if not here[label]]
+            absent = [label for label in classes if not here[label]]
+            problems += [f"class {label!r} has no picture in train" for label in absent[:_SHOWN]]
+            if len(absent) > _SHOWN:
+                problems.append(f"nor have {len(absent) - _SHOWN:,} more classes")
     if len(classes) < 2:
         problems.append(f"there is one class only ({some(list(classes))}); nothing can be told apart")
     if problems:
@@ -272,11 +255,13 @@ def _check_labels(labels: np.ndarray, where: np.ndarray, classes: Sequence[str])
 
 
 def _counts(labels: np.ndarray, where: np.ndarray, classes: Sequence[str]) -> list[str]:
-    """The table of counts by class and split."""
-    rows = [["", *SPLITS]]
-    for label in classes:
-        rows.append([label, *(str(int(((labels == label) & (where == name)).sum())) for name in SPLITS)])
-    rows.append(["all", *(str(int((where == name).sum())) for name in SPLITS)])
+    """The table of counts by class and split; of many classes, the smallest and the largest count."""
+    counts = {name: Counter(labels[where == name].tolist()) for name in SPLITS}
+    body = [[label, *(str(counts[name][label]) for name in SPLITS)] for label in classes]
+    if len(classes) > _LINES:
+        by_split = [[counts[name][label] for label in classes] for name in SPLITS]
+        body = [[f"each of {len(classes):,} classes", *(f"{min(c)}…{max(c)}" for c in by_split)]]
+    rows = [["", *SPLITS], *body, ["all", *(str(counts[name].total()) for name in SPLITS)]]
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     return [
         "  "
@@ -286,9 +271,27 @@ def _counts(labels: np.ndarray, where: np.ndarray, classes: Sequence[str]) -> li
     ]
 
 
-def _fingerprint(table: Table, where: np.ndarray, digests: np.ndarray, sizes: Sequence[int]) -> str:
-    digest = hashlib.sha256(repr(tuple(sizes)).encode())
+def _take_images(
+    parts: Mapping[str, tuple[np.ndarray, np.ndarray]], host_budget: int
+) -> dict[str, np.ndarray | Rows]:
+    """The rows of each array: in memory if all of them together fit, else where they are."""
+    views = {name: Rows(array, rows) for name, (array, rows) in parts.items()}
+    if sum(view.nbytes for view in views.values()) > host_budget:
+        return dict(views)
+    return {name: view[:] for name, view in views.items()}
+
+
+def _split(table: Table, rows: np.ndarray, images: np.ndarray | Rows, classes: Sequence[str]) -> Split:
+    number = {label: i for i, label in enumerate(classes)}
+    labels = np.array([number[label] for label in table.labels[rows].tolist()], np.int32)
+    columns = {key: column[rows] for key, column in table.columns.items()}
+    return Split(table.ids[rows], labels, table.groups[rows], images, columns)
+
+
+def _fingerprint(table: Table, where: np.ndarray, digests: np.ndarray, facts: object) -> str:
+    """Whatever the order of the rows."""
+    digest = hashlib.sha256(repr(facts).encode())
     for row in np.argsort(table.ids, kind="stable"):
-        facts = (table.ids[row], table.labels[row], table.groups[row], where[row], digests[row])
-        digest.update("\0".join(map(str, facts)).encode() + b"\n")
+        cells = (table.ids[row], table.labels[row], table.groups[row], where[row], digests[row])
+        digest.update("\0".join(map(str, cells)).encode() + b"\n")
     return digest.hexdigest()

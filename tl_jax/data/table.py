@@ -27,7 +27,7 @@ class Table:
     ``at_least`` is None or (height, width) in pixels: a licence to decode smaller as long as both sides
     stay at least that long. It raises `BadImageError`. ``stamp(i)`` identifies the picture's content
     cheaply (size and modification time, or a digest), for cache keys. ``grouped`` says whether the
-    source named groups at all.
+    source named groups at all. ``notes`` are lines to print: what was passed over, what was assumed.
     """
 
     ids: np.ndarray
@@ -38,6 +38,7 @@ class Table:
     stamp: Callable[[int], str]
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
     grouped: bool = False
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -18,14 +18,14 @@ from typing import Any
 from tl_jax.data.sources import tree
 from tl_jax.data.sources.errors import SourceError, counted, listed, nearest, some
 from tl_jax.data.sources.groups import below_class
-from tl_jax.data.sources.noted import NotedTable
 from tl_jax.data.sources.rows import Rows, files, table
 from tl_jax.data.sources.splits import SPLIT_NAMES
+from tl_jax.data.table import Table
 
 DELIMITERS = (",", ";", "\t")
 
 
-def read(config: Any, *, training: bool = True) -> NotedTable:
+def read(config: Any, *, training: bool = True) -> Table:
     """The table of ``config.manifest``. An id is the path as the manifest gives it, with forward slashes.
 
     Uses ``manifest``, ``root``, ``columns``, ``group`` (on ids, where no group column is named), ``classes``,

@@ -19,11 +19,11 @@ from typing import Any
 from tl_jax.data.sources import csv, folder
 from tl_jax.data.sources.errors import SourceError, counted, some
 from tl_jax.data.sources.files import DICOM, PICTURES
-from tl_jax.data.sources.noted import NotedTable
 from tl_jax.data.sources.rows import Rows, files, table
+from tl_jax.data.table import Table
 
 
-def read(config: Any, *, training: bool = True) -> NotedTable:
+def read(config: Any, *, training: bool = True) -> Table:
     """The table of DICOM files in ``config.root``, or of those listed in ``config.manifest``.
 
     Pixels go through `dicom_pixels.read_dicom` with ``config.window``. Every group is the regular expression

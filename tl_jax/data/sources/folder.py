@@ -23,13 +23,13 @@ from tl_jax.data.sources import splits as given
 from tl_jax.data.sources import tree
 from tl_jax.data.sources.errors import counted, some
 from tl_jax.data.sources.files import DICOM, SUFFIXES
-from tl_jax.data.sources.noted import NotedTable
 from tl_jax.data.sources.rows import Rows, files, table
+from tl_jax.data.table import Table
 
 _ENDINGS = " ".join(sorted(suffix[1:] for suffix in SUFFIXES))
 
 
-def read(config: Any, *, training: bool = True) -> NotedTable:
+def read(config: Any, *, training: bool = True) -> Table:
     """The table of ``config.root``. An id is the path below the root, with forward slashes.
 
     Uses ``root``, ``group``, ``classes``, ``fold``, ``max_pixels`` and ``window`` of ``config``. With

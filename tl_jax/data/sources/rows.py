@@ -12,8 +12,8 @@ from tl_jax.data.sources import splits as given
 from tl_jax.data.sources.errors import listed
 from tl_jax.data.sources.files import Files
 from tl_jax.data.sources.groups import by_pattern
-from tl_jax.data.sources.noted import NotedTable
 from tl_jax.data.sources.records import Records
+from tl_jax.data.table import Table
 
 
 @dataclass
@@ -53,9 +53,9 @@ def files(rows: Rows, config: Any, *, dicom: bool = False) -> Files:
     return Files(tuple(rows.paths), tuple(rows.ids), int(config.max_pixels), tuple(config.window), dicom)
 
 
-def table(rows: Rows, source: Files | Records) -> NotedTable:
+def table(rows: Rows, source: Files | Records) -> Table:
     """The table of checked rows whose pictures ``source`` reads."""
-    return NotedTable(
+    return Table(
         ids=_text(rows.ids),
         labels=_text(rows.labels),
         groups=_text(rows.ids if rows.groups is None else rows.groups),

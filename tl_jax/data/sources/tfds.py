@@ -21,17 +21,17 @@ import numpy as np
 
 from tl_jax.data.sources.errors import SourceError, counted, listed, nearest, some
 from tl_jax.data.sources.groups import below_class
-from tl_jax.data.sources.noted import NotedTable
 from tl_jax.data.sources.quiet import quiet
 from tl_jax.data.sources.records import Records
 from tl_jax.data.sources.rows import Rows, table
 from tl_jax.data.sources.splits import SPLIT_NAMES
+from tl_jax.data.table import Table
 
 BUILDERS = {"chest_phantom": "tl_jax.data.chest_phantom:ChestPhantom"}
 """Data sets that tl_jax brings itself: name → the class that makes them, known to TFDS once imported."""
 
 
-def read(config: Any, *, training: bool = True) -> NotedTable:
+def read(config: Any, *, training: bool = True) -> Table:
     """The table of the data set ``config.name``, such as ``"mnist"`` or ``"name/config:1.0.0"``.
 
     It lies in ``config.root``; where that is empty in $TFDS_DATA_DIR, else in ~/tensorflow_datasets, own data
@@ -86,7 +86,7 @@ class _Reading:
         if found:
             raise listed(f"data.name={self.config.name!r} cannot be used:", found)
 
-    def table(self, training: bool) -> NotedTable:
+    def table(self, training: bool) -> Table:
         sources = {}
         for split in self._splits():
             source = _source(self.builder, split, self.decoders)
