@@ -37,6 +37,10 @@ def how(**changes: Any) -> dict[str, Any]:
     return {**defaults.augment(), **changes}
 
 
+def keys(seed: int, n: int) -> jax.Array:
+    return jax.random.split(jax.random.key(seed), n)
+
+
 def pictures(seed: int = 0, shape: tuple[int, ...] = (4, 12, 12, 1)) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
@@ -47,6 +51,9 @@ def plain(images: np.ndarray) -> jax.Array:
     return images.astype(jnp.float32) / 255
 
 
+sampled = jax.jit(sample, static_argnums=2)
+any_map = jax.jit(partial(affine, settings=how(**EVERYTHING)))
+everything = jax.jit(partial(augment, settings=how(**EVERYTHING), size=10))
 mixed_by = jax.jit(mix, static_argnames=("mixup", "cutmix"))
 erased = jax.jit(erase, static_argnums=2)
 
@@ -79,7 +86,7 @@ def oracle(images: np.ndarray, maps: np.ndarray, size: int) -> np.ndarray:
 def test_sample_agrees_with_loops(height: int, width: int, size: int, channels: int) -> None:
     images = pictures(0, (3, height, width, channels))
     maps = np.random.default_rng(1).normal(0, 0.8, (3, 2, 3)).astype(np.float32)
-    found = sample(jnp.asarray(images), jnp.asarray(maps), size)
+    found = sampled(images, maps, size)
     assert found.dtype == jnp.float32
     np.testing.assert_allclose(found, oracle(images, maps, size), atol=2e-4)
 
@@ -88,8 +95,8 @@ def test_sample_agrees_with_loops(height: int, width: int, size: int, channels: 
 @given(seed=seeds)
 def test_random_maps_agree_with_loops(seed: int) -> None:
     images = pictures(seed, (2, 8, 8, 1))
-    maps = affine(jax.random.key(seed), 2, how(**EVERYTHING))
-    found = jax.jit(partial(sample, size=6))(images, maps)
+    maps = any_map(keys(seed, 2))
+    found = sampled(images, maps, 6)
     np.testing.assert_allclose(found, oracle(images, np.asarray(maps), 6), atol=2e-4)
 
 
@@ -104,7 +111,7 @@ def test_nothing_switched_on_returns_the_picture_exactly(channels: int) -> None:
 def test_the_identity_map_returns_the_picture_exactly(size: int) -> None:
     images = pictures(0, (2, size, size, 1))
     maps = jnp.broadcast_to(jnp.eye(2, 3), (2, 2, 3))
-    found = jax.jit(partial(sample, size=size))(images, maps)
+    found = sampled(images, maps, size)
     np.testing.assert_array_equal(found, plain(images))
 
 
@@ -128,17 +135,16 @@ def test_flips_give_mirror_images_and_nothing_else(changes: dict, axes: list[tup
 def test_flipping_twice_changes_nothing() -> None:
     images = pictures(0, (2, 9, 9, 3))
     mirror = jnp.broadcast_to(jnp.array([[1.0, 0, 0], [0, -1.0, 0]]), (2, 2, 3))
-    run = jax.jit(partial(sample, size=9))
-    once = np.round(np.asarray(run(images, mirror)) * 255).astype(np.uint8)
+    once = np.round(np.asarray(sampled(images, mirror, 9)) * 255).astype(np.uint8)
     np.testing.assert_array_equal(once, images[:, :, ::-1])
-    twice = run(once, mirror)
+    twice = sampled(once, mirror, 9)
     np.testing.assert_array_equal(twice, plain(images))
 
 
 @few
 @given(seed=seeds, low=st.floats(0.05, 1.0), wide=st.floats(1.0, 3.0))
 def test_crops_have_the_area_asked_for_and_lie_inside(seed: int, low: float, wide: float) -> None:
-    maps = np.asarray(affine(jax.random.key(seed), 64, how(scale=(low, 1.0), ratio=(1 / wide, wide))))
+    maps = np.asarray(affine(keys(seed, 64), how(scale=(low, 1.0), ratio=(1 / wide, wide))))
     tall, width = maps[:, 0, 0], maps[:, 1, 1]
     np.testing.assert_array_equal(maps[:, [0, 1], [1, 0]], 0)
     assert (tall * width <= 1 + 1e-5).all()
@@ -151,7 +157,7 @@ def test_crops_have_the_area_asked_for_and_lie_inside(seed: int, low: float, wid
 
 
 def test_areas_spread_over_the_whole_range() -> None:
-    maps = np.asarray(affine(jax.random.key(0), 2000, how(scale=(0.2, 0.8))))
+    maps = np.asarray(affine(keys(0, 2000), how(scale=(0.2, 0.8))))
     areas = maps[:, 0, 0] * maps[:, 1, 1]
     np.testing.assert_allclose(
         np.quantile(areas, [0, 0.25, 0.5, 0.75, 1]), [0.2, 0.35, 0.5, 0.65, 0.8], atol=0.03
@@ -161,7 +167,7 @@ def test_areas_spread_over_the_whole_range() -> None:
 @few
 @given(seed=seeds, degrees=st.floats(0.1, 180))
 def test_rotation_turns_by_no_more_than_asked_for_and_keeps_lengths(seed: int, degrees: float) -> None:
-    maps = np.asarray(affine(jax.random.key(seed), 32, how(rotate=degrees)))
+    maps = np.asarray(affine(keys(seed, 32), how(rotate=degrees)))
     turn = maps[:, :, :2]
     np.testing.assert_allclose(
         turn @ turn.transpose(0, 2, 1), np.broadcast_to(np.eye(2), (32, 2, 2)), atol=1e-5
@@ -176,13 +182,15 @@ def test_rotation_turns_by_no_more_than_asked_for_and_keeps_lengths(seed: int, d
 def test_a_quarter_turn_is_that_of_numpy() -> None:
     images = pictures(0, (1, 8, 8, 1))
     quarter = jnp.array([[[0.0, 1, 0], [-1, 0, 0]]])
-    np.testing.assert_allclose(sample(images, quarter, 8)[0] * 255, np.rot90(images[0]), atol=1e-3)
+    np.testing.assert_allclose(
+        np.asarray(sampled(images, quarter, 8))[0] * 255, np.rot90(images[0]), atol=1e-3
+    )
 
 
 def test_a_shift_moves_the_picture_and_continues_its_edge() -> None:
     images = pictures(0, (1, 8, 8, 1))
     right = jnp.array([[[1.0, 0, 0], [0, 1.0, 0.25]]])  # what was two pixels to the right comes here
-    found = np.asarray(sample(images, right, 8))[0, :, :, 0] * 255
+    found = np.asarray(sampled(images, right, 8))[0, :, :, 0] * 255
     np.testing.assert_allclose(found[:, :6], images[0, :, 2:, 0], atol=1e-3)
     np.testing.assert_allclose(found[:, 6:], np.repeat(images[0, :, 7:, 0], 2, 1), atol=1e-3)
 
@@ -191,21 +199,18 @@ def test_a_shift_moves_the_picture_and_continues_its_edge() -> None:
 @given(seed=seeds)
 def test_whatever_is_switched_on_values_stay_in_range(seed: int) -> None:
     extremes = np.random.default_rng(seed).choice(np.array([0, 255], np.uint8), (4, 12, 12, 3))
-    found = np.asarray(_everything(extremes, jax.random.key(seed)))
+    found = np.asarray(everything(extremes, jax.random.key(seed)))
     assert found.shape == (4, 10, 10, 3)
     assert found.dtype == np.float32
     assert found.min() >= 0
     assert found.max() <= 1
 
 
-_everything = jax.jit(partial(augment, settings=how(**EVERYTHING), size=10))
-
-
-def test_a_key_decides_everything() -> None:
+def test_a_key_decideseverything() -> None:
     images = pictures()
-    first = np.asarray(_everything(images, jax.random.key(5)))
-    np.testing.assert_array_equal(_everything(images, jax.random.key(5)), first)
-    assert (np.asarray(_everything(images, jax.random.key(6))) != first).any()
+    first = np.asarray(everything(images, jax.random.key(5)))
+    np.testing.assert_array_equal(everything(images, jax.random.key(5)), first)
+    assert (np.asarray(everything(images, jax.random.key(6))) != first).any()
     np.testing.assert_allclose(
         augment(images, jax.random.key(5), how(**EVERYTHING), size=10), first, atol=1e-4
     )
@@ -213,8 +218,13 @@ def test_a_key_decides_everything() -> None:
 
 def test_pictures_of_a_batch_are_changed_each_in_its_own_way() -> None:
     same = np.broadcast_to(pictures(0, (1, 12, 12, 1)), (4, 12, 12, 1))
-    found = np.asarray(_everything(same, jax.random.key(0)))
+    found = np.asarray(everything(same, jax.random.key(0)))
     assert len({picture.tobytes() for picture in found}) == 4
+
+
+def test_a_picture_is_changed_the_same_in_a_smaller_batch() -> None:
+    images, key = pictures(0, (8, 12, 12, 1)), jax.random.key(4)
+    np.testing.assert_allclose(everything(images[:4], key), everything(images, key)[:4], atol=1e-6)
 
 
 def test_devices_see_the_same_pictures_as_one() -> None:
@@ -222,12 +232,12 @@ def test_devices_see_the_same_pictures_as_one() -> None:
     mesh = Mesh(np.array(jax.devices()), ("data",))
     spread = jax.device_put(images, NamedSharding(mesh, PartitionSpec("data")))
     assert len(spread.sharding.device_set) == 8
-    np.testing.assert_allclose(_everything(spread, key), _everything(images, key), atol=1e-6)
+    np.testing.assert_allclose(everything(spread, key), everything(images, key), atol=1e-6)
 
 
 def test_brightness_adds_one_number_to_a_picture() -> None:
     x = jnp.full((50, 4, 4, 1), 0.5) + jnp.linspace(-0.1, 0.1, 16).reshape(1, 4, 4, 1)
-    added = np.asarray(tone(x, jax.random.key(0), 0.3, 0.0) - x).reshape(50, -1)
+    added = np.asarray(tone(x, keys(0, 50), 0.3, 0.0) - x).reshape(50, -1)
     np.testing.assert_allclose(added, added[:, :1].repeat(16, 1), atol=1e-6)
     assert np.abs(added).max() <= 0.3 + 1e-6
     assert added.min() < -0.15
@@ -236,7 +246,7 @@ def test_brightness_adds_one_number_to_a_picture() -> None:
 
 def test_contrast_stretches_about_the_mean() -> None:
     x = 0.5 + 0.2 * jax.random.uniform(jax.random.key(1), (50, 6, 6, 1), minval=-1)
-    found = tone(x, jax.random.key(0), 0.0, 0.4)
+    found = tone(x, keys(0, 50), 0.0, 0.4)
     np.testing.assert_allclose(found.mean((1, 2, 3)), x.mean((1, 2, 3)), atol=1e-6)
     factor = np.asarray(found.std((1, 2, 3)) / x.std((1, 2, 3)))
     assert 0.6 - 1e-4 <= factor.min() < 0.75
@@ -245,31 +255,32 @@ def test_contrast_stretches_about_the_mean() -> None:
 
 def test_erasing_fills_one_rectangle_with_the_mean() -> None:
     x = np.random.default_rng(1).random((60, 20, 20, 3), np.float32)
-    found = np.asarray(erased(x, jax.random.key(0), 1.0))
+    found = np.asarray(erased(x, keys(0, 60), 1.0))
     mean = x.mean((1, 2))
     for b in range(60):
         changed = (found[b] != x[b]).any(-1)
         rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
         assert changed[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
-        assert changed.mean() <= 0.5
+        assert 0.01 < changed.mean() < 0.37
         np.testing.assert_allclose(found[b][changed], np.broadcast_to(mean[b], (changed.sum(), 3)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("probability", [0.25, 0.9])
 def test_erasing_strikes_as_often_as_asked_for(probability: float) -> None:
     x = np.random.default_rng(1).random((600, 16, 16, 1), np.float32)
-    struck = (np.asarray(erased(x, jax.random.key(0), probability)) != x).any((1, 2, 3))
+    struck = (np.asarray(erased(x, keys(0, 600), probability)) != x).any((1, 2, 3))
     assert abs(struck.mean() - probability) < 5 * np.sqrt(probability * (1 - probability) / 600)
 
 
-def test_boxes_have_the_sides_asked_for_where_nothing_is_cut_off() -> None:
-    tall, wide = jnp.full(200, 0.25), jnp.full(200, 0.5)
-    masks = np.asarray(box(tall, wide, jax.random.key(0), 40, 40))
-    rows, columns = masks.any(2).sum(1), masks.any(1).sum(1)
-    assert set(rows) <= set(range(4, 11))
-    assert set(columns) <= set(range(9, 21))
-    assert 10 in rows
-    assert 20 in columns
+def test_boxes_are_where_and_as_large_as_asked_for_and_cut_off_outside() -> None:
+    centre = jnp.array([[0.5, 0.5], [0.0, 1.0]])
+    sides = jnp.array([[0.25, 0.5], [0.5, 0.5]])
+    inside, corner = np.asarray(box(centre, sides, 8, 16))
+    wanted = np.zeros((8, 16), bool)
+    wanted[3:5, 4:12] = True
+    np.testing.assert_array_equal(inside, wanted)
+    assert corner[:2, 12:].all()
+    assert corner.sum() == 2 * 4
 
 
 @pytest.mark.parametrize(("own", "wanted"), [(1, 1), (1, 3), (3, 3)])
@@ -343,9 +354,11 @@ def test_a_batch_of_one_mixes_with_itself(kind: dict[str, float]) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [dict(scale=(0.8, 1.0)), dict(ratio=(0.9, 1.1)), dict(rotate=1.0), dict(shift=0.1), dict(flip=True)],
+    "changes", [dict(scale=(0.8, 1.0)), dict(ratio=(0.9, 1.1)), dict(rotate=1.0), dict(shift=0.1)]
 )
-def test_only_geometry_counts_as_moving_pixels(changes: dict[str, Any]) -> None:
+def test_what_needs_values_between_pixels(changes: dict[str, Any]) -> None:
     assert room.moves_pixels(how(**changes))
-    assert not room.moves_pixels(how(brightness=0.1, contrast=0.1, erase=0.1, mixup=0.1, cutmix=0.1))
+    others = dict(
+        brightness=0.1, contrast=0.1, erase=0.1, mixup=0.1, cutmix=0.1, flip=True, flip_vertical=True
+    )
+    assert not room.moves_pixels(how(**others))
