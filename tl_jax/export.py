@@ -12,12 +12,11 @@ from tl_jax import command, flags
 
 def _define(values: absl_flags.FlagValues) -> None:
     absl_flags.DEFINE_string("output", "", "the folder to write", flag_values=values)
+    absl_flags.register_validator("output", bool, "is missing; name the folder to write", flag_values=values)
 
 
 def main(argv: list[str]) -> int:
     parsed = flags.parse(argv, define=_define, takes_config=False)
-    if not parsed.flags.output:
-        raise ValueError("--output is missing: name the folder to write")
 
     from tl_jax import pretrained
     from tl_jax.finished import open_run

@@ -1,57 +1,108 @@
-"""``python -m tl_jax.features --workdir=RUN --input=FILE_OR_FOLDER --layer=blocks/11 --output=features.npz``
+"""``python -m tl_jax.features --workdir=RUN [--input=FILE_OR_FOLDER] [--layer=blocks/3] [--output=FILE]``
 
-What a layer of a finished run's network says about pictures: the stem, any block, or the neck. The
-file holds ``ids`` (n,) and ``features``: (n, c) means over the map, or (n, h, w, c) with
-``--pool=none``.
+What a layer of a finished run's network makes of pictures: the stem, any block, the neck (what the head
+is given) or the head (logits). Without ``--input`` the pictures are the run's own.
+
+The file holds ``ids`` (n,) and ``features`` float32: (n, c) means over the map, or (n, h, w, c) with
+``--pool=none``; of the run's own pictures also ``splits`` (n,), ``labels`` (n,) and ``groups`` (n,), all
+text. `numpy.load` reads it.
 """
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from absl import flags as absl_flags
 
 from tl_jax import command, flags
 
+if TYPE_CHECKING:
+    from tl_jax.data import Split
+    from tl_jax.finished import Finished
+
 
 def _define(values: absl_flags.FlagValues) -> None:
-    absl_flags.DEFINE_string("input", "", "a picture, or a folder of them", flag_values=values)
+    absl_flags.DEFINE_string(
+        "input", "", "a picture, or a folder of them; empty: the run's own pictures", flag_values=values
+    )
     absl_flags.DEFINE_string("output", "features.npz", "the file to write", flag_values=values)
-    absl_flags.DEFINE_string("layer", "neck", "stem, blocks/<i> or neck", flag_values=values)
+    absl_flags.DEFINE_string("layer", "neck", "stem, blocks/<i>, neck or head", flag_values=values)
     absl_flags.DEFINE_enum("pool", "mean", ["mean", "none"], "mean over the map, or not", flag_values=values)
     absl_flags.DEFINE_integer("batch_size", 64, "pictures at once", 1, flag_values=values)
+    absl_flags.DEFINE_enum(
+        "on_bad_image", "error", ["error", "skip"], "what to do with unreadable pictures", flag_values=values
+    )
 
 
 def main(argv: list[str]) -> int:
-    parsed = flags.parse(argv, define=_define, takes_config=False)
-    options = parsed.flags
-    if not options.input:
-        raise ValueError("--input is missing: name a picture or a folder of pictures")
+    options = (parsed := flags.parse(argv, define=_define, takes_config=False)).flags
 
-    import numpy as np
-
-    from tl_jax.finished import device_batches, open_run, read_pictures
+    from tl_jax import predict
+    from tl_jax.compilation import use_cache
+    from tl_jax.finished import device_batches, open_run
 
     run = open_run(parsed.workdir)
+    use_cache(run.config.compilation_cache)
     function = layer_function(run.model, run.recipe, options.layer, pool=options.pool == "mean")
-    pictures = read_pictures(run, options.input, max_pixels=run.config.data.max_pixels)
-    for problem in pictures.failed:
-        print(f"skipped: {problem}")
-    if not len(pictures):
-        raise ValueError(f"--input={options.input} holds no picture that can be read")
-    batches = device_batches(pictures.images, min(options.batch_size, len(pictures)))
-    found = np.concatenate([np.asarray(function(images))[:real] for images, real in batches])
-    output = Path(options.output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with open(output, "wb") as file:
-        np.savez(file, ids=np.asarray(pictures.names), features=found)
-    print(f"{options.layer}: {found.shape} → {output}")
+    if options.input:
+        parts = {"": predict.read(run, options.input, on_bad_image=options.on_bad_image)}
+    else:
+        parts = own_pictures(run)
+    size = min(options.batch_size, max(map(len, parts.values())))
+    found = [
+        np.asarray(function(images))[:real]
+        for pictures in parts.values()
+        for images, real in device_batches(pictures, size)
+    ]
+    arrays = {
+        "ids": np.concatenate([pictures.ids for pictures in parts.values()]),
+        "features": np.concatenate(found),
+    }
+    if not options.input:
+        names = np.array(run.classes)
+        arrays |= {
+            "splits": np.repeat(list(parts), [len(pictures) for pictures in parts.values()]),
+            "labels": np.concatenate([names[pictures.labels] for pictures in parts.values()]),
+            "groups": np.concatenate([pictures.groups for pictures in parts.values()]),
+        }
+    save(Path(options.output), arrays)
+    print(f"{options.output}: {options.layer} of {len(arrays['ids'])} pictures, {arrays['features'].shape}")
     return 0
 
 
-def layer_function(model: Any, recipe: Any, layer: str, *, pool: bool) -> Any:
-    """A jitted function from stored pictures (B, size, size, c) to a layer's output.
+def own_pictures(run: Finished) -> dict[str, Split]:
+    """The pictures of each split as the network saw them at evaluation, the training ones too.
+
+    Says on stderr if they are not the pictures that the run was trained on.
+    """
+    from dataclasses import replace
+
+    from tl_jax import data
+    from tl_jax.data import augment
+    from tl_jax.finished import data_config
+
+    settings, how = data_config(run.config), dict(run.reading)
+    at_least = how.pop("at_least")
+    how["channels"] = run.recipe.channels  # as the run itself loaded them: gray stays gray unasked
+    own = data.load(settings, **how, augmented=augment.moves_pixels(run.config.augment))
+    if own.fingerprint != run.result["data"]["fingerprint"]:
+        print("the pictures, labels or splits are not the same as when the run was trained", file=sys.stderr)
+    parts = {"train": own.train, "val": own.val, "test": own.test}
+    if own.train.images.shape[1] != how["image_size"]:  # on a canvas, larger than what the network sees
+        everything, _ = data.load_labelled(settings, classes=own.classes, **how, at_least=at_least)
+        row = {name: i for i, name in enumerate(everything.ids.tolist())}
+        rows = np.array([row[name] for name in own.train.ids.tolist()])
+        parts["train"] = replace(own.train, images=data.Rows(everything.images, rows))
+    return parts
+
+
+def layer_function(model: Any, recipe: Any, layer: str, *, pool: bool) -> Callable[[Any], Any]:
+    """A jitted function from stored pictures (B, size, size, c) uint8 to a layer's output, float32.
 
     Raises ValueError, naming the layers there are.
     """
@@ -63,22 +114,36 @@ def layer_function(model: Any, recipe: Any, layer: str, *, pool: bool) -> Any:
 
     part, _, number = layer.partition("/")
     n = len(model.blocks)
-    if layer not in ("stem", "neck") and not (part == "blocks" and number.isdigit() and int(number) < n):
-        raise ValueError(f"--layer={layer!r} is none of stem, blocks/0 … blocks/{n - 1}, neck")
+    is_block = part == "blocks" and number.isdecimal() and int(number) < n
+    if not is_block and layer not in ("stem", "neck", "head"):
+        raise ValueError(f"--layer={layer!r} is none of stem, blocks/0 … blocks/{n - 1}, neck, head")
+    stop = int(number) + 1 if is_block else 0 if layer == "stem" else n
     set_mode(model, dropout=False, batch_statistics=False)
     graph, params, stats = split(model)
 
     @jax.jit
-    def apply(images: jax.Array) -> jax.Array:
+    def apply(params: Any, stats: Any, images: jax.Array) -> jax.Array:
         network = merge(graph, params, stats)
-        stop = {"stem": 0, "neck": n}.get(layer) if layer in ("stem", "neck") else int(number) + 1
         carry, _ = run(network, network.stem(inputs(images, recipe)), stop=stop)
-        if layer == "neck":
-            return network.neck(carry)
+        if layer in ("neck", "head"):
+            features = network.neck(carry)
+            return features if layer == "neck" else recipe.task.logits(network.head(features))
         features = network.feature_map(carry)
         return jnp.mean(features, axis=(1, 2)) if pool else features
 
-    return apply
+    return lambda images: apply(params, stats, images)
+
+
+def save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Writes a ``.npz`` file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(aside, "wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

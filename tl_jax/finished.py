@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
 import json
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,8 @@ from ml_collections import ConfigDict
 
 from tl_jax import config as configs
 from tl_jax import pretrained, sharding, tasks
-from tl_jax.backbones.anatomy import Backbone, Leaves, split
-from tl_jax.data import decode
-from tl_jax.data.table import BadImageError
+from tl_jax.backbones.anatomy import Backbone, split
+from tl_jax.data import Split
 from tl_jax.evaluation import Decision
 from tl_jax.predictor import Predictor
 from tl_jax.step import Recipe
@@ -26,8 +25,10 @@ from tl_jax.workdir import Workdir, WorkdirError
 
 @dataclass(frozen=True)
 class Finished:
-    """``input`` holds how pictures become what the network sees: size, channels, fit, resample."""
+    """``reading`` are the arguments of `data.load_labelled` and `data.unlabelled.load_unlabelled` with
+    which pictures become what the network was shown in training."""
 
+    workdir: Workdir
     config: ConfigDict
     result: dict[str, Any]
     classes: tuple[str, ...]
@@ -35,35 +36,26 @@ class Finished:
     model: Backbone
     recipe: Recipe
     mesh: Mesh
-    input: dict[str, Any]
+    reading: dict[str, Any]
 
-    def leaves(self) -> tuple[Leaves, Leaves]:
-        """Parameters and statistics, on the devices."""
+    def logits(self, pictures: Split, batch_size: int = 0) -> np.ndarray:
+        """Logits (n, K) float32 of pictures, by the run's own batch size unless another is given."""
         _, params, stats = split(self.model)
-        return sharding.replicate(params, self.mesh), sharding.replicate(stats, self.mesh)
-
-    def predictor(self) -> Predictor:
-        return Predictor(self.model, self.recipe, self.mesh)
-
-    def prepare(self, picture: np.ndarray) -> np.ndarray:
-        """A decoded picture (h, w, c) uint8 as the network was shown them: (size, size, channels)."""
-        how = self.input
-        picture = decode.resize(picture, how["size"], fit=how["fit"], resample=how["resample"])
-        return decode.to_channels(picture, how["channels"])
+        leaves = sharding.replicate(params, self.mesh), sharding.replicate(stats, self.mesh)
+        size = batch_size or self.config.evaluation.batch_size
+        return Predictor(self.model, self.recipe, self.mesh).logits(*leaves, pictures, size)
 
 
 def open_run(workdir: str | Path) -> Finished:
     """Opens the folder of a finished run. Raises WorkdirError where there is none."""
     folder = Workdir(workdir)
     if not folder.result.exists():
-        state = (
-            "a run that has not finished: run the same command again to go on"
-            if (folder.config.exists())
-            else "no run"
-        )
-        raise WorkdirError(f"--workdir={folder.root} holds {state}")
-    result = json.loads(folder.result.read_text())
-    config = configs.from_json(folder.config.read_text())
+        raise WorkdirError(_without_result(folder))
+    result = json.loads(folder.result.read_text(encoding="utf-8"))
+    if "folds" in result:
+        names = ", ".join(path.name for path in sorted(folder.root.glob("fold-*")))
+        raise WorkdirError(f"--workdir={folder.root} holds the runs of several folds; name one: {names}")
+    config = configs.from_json(folder.config.read_text(encoding="utf-8"))
     model, _ = pretrained.load(folder.model)
     spec, how = model.spec, result["input"]
     recipe = Recipe(
@@ -76,6 +68,7 @@ def open_run(workdir: str | Path) -> Finished:
         precision=config.precision,
     )
     return Finished(
+        workdir=folder,
         config=config,
         result=result,
         classes=tuple(result["classes"]),
@@ -83,57 +76,52 @@ def open_run(workdir: str | Path) -> Finished:
         model=model,
         recipe=recipe,
         mesh=sharding.make_mesh(1, 1),
-        input=how,
+        reading=dict(
+            image_size=how["size"],
+            channels=how["channels"],
+            resample=how["resample"],
+            at_least=how["at_least"],
+        ),
     )
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """Pictures on disk, decoded: names (n,), images (n, size, size, channels) uint8, and what failed."""
+def data_config(config: ConfigDict) -> ConfigDict:
+    """``config.data`` for reading again, with a source that is a function in place of its name.
 
-    names: tuple[str, ...]
-    images: np.ndarray
-    failed: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-
-def read_pictures(
-    run: Finished, source: str | Path, *, max_pixels: int, progress: Callable[[int], None] = lambda _: None
-) -> Pictures:
-    """Every picture below a folder, or one file. Unreadable ones are in ``failed``, each with why."""
-    root = Path(source)
-    if not root.exists():
-        raise FileNotFoundError(f"--input={root} does not exist")
-    files = [root] if root.is_file() else list(_files(root))
-    if not files:
-        raise FileNotFoundError(f"--input={root} holds no pictures ({', '.join(decode.SUFFIXES)})")
-    names, images, failed = [], [], []
-    for number, file in enumerate(files):
-        name = file.name if root.is_file() else file.relative_to(root).as_posix()
-        try:
-            images.append(run.prepare(decode.read_file(file, max_pixels=max_pixels, name=name)))
-            names.append(name)
-        except BadImageError as error:
-            failed.append(str(error))
-        progress(number + 1)
-    size, channels = run.input["size"], run.input["channels"]
-    stacked = np.stack(images) if images else np.zeros((0, size, size, channels), np.uint8)
-    return Pictures(tuple(names), stacked, tuple(failed))
+    Raises WorkdirError where the function cannot be imported.
+    """
+    data = ConfigDict(config.data, convert_dict=False)
+    name = data.source
+    if not isinstance(name, str) or ":" not in name:
+        return data
+    module, _, function = name.partition(":")
+    try:
+        source = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise WorkdirError(
+            f"this run's data come from the function {name}, which cannot be imported ({error}). Start the "
+            "command where Python finds that module, or name another data.source"
+        ) from error
+    with data.unlocked(), data.ignore_type():
+        data.source = source
+    return data
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """Files with a picture's suffix, in order, hidden ones left out."""
-    for path in sorted(root.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        if path.is_file() and path.suffix.lower() in decode.SUFFIXES and not hidden:
-            yield path
+def _without_result(folder: Workdir) -> str:
+    if folder.config.exists():
+        return (
+            f"--workdir={folder.root} holds a run that has not finished; start it again with the same "
+            "command, and it goes on where it stopped"
+        )
+    if not folder.root.is_dir():
+        return f"--workdir={folder.root} is not there"
+    runs = sorted(path.parent.name for path in folder.root.glob("*/result.json"))
+    hint = f"; did you mean one of {', '.join(runs[:10])} in it?" if runs else ""
+    return f"--workdir={folder.root} holds no run{hint}"
 
 
-def device_batches(images: Sequence[Any] | np.ndarray, size: int) -> Iterator[tuple[jax.Array, int]]:
-    """Images in batches of one size, the last padded with zeros; with each, how many are real."""
-    for start in range(0, len(images), size):
-        piece = np.asarray(images[start : start + size])
-        padded = np.concatenate([piece, np.zeros((size - len(piece), *piece.shape[1:]), piece.dtype)])
-        yield jax.numpy.asarray(padded), len(piece)
+def device_batches(pictures: Split, size: int) -> Any:
+    """Pictures in batches of one size on the default device; see `data.feed.eval_batches`."""
+    from tl_jax.data.feed import eval_batches
+
+    return ((jax.numpy.asarray(images), real) for images, real in eval_batches(pictures, size))

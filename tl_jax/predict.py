@@ -1,6 +1,8 @@
-"""``python -m tl_jax.predict --workdir=RUN --input=FILE_OR_FOLDER --output=predictions.csv``
+"""``python -m tl_jax.predict --workdir=RUN --input=FILE_OR_FOLDER [--output=predictions.csv]``
 
-Calibrated probabilities and the decision of a finished run for new pictures, prepared as in training.
+Calibrated probabilities and the decision of a finished run for new pictures (DICOM too), prepared as in
+training. The CSV file has a row for each picture: its path below the folder, the decision, the
+probabilities and the logits.
 """
 
 from __future__ import annotations
@@ -9,54 +11,77 @@ import csv
 import io
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags as absl_flags
 
 from tl_jax import command, flags
 
+if TYPE_CHECKING:
+    from tl_jax.data import Split
+    from tl_jax.finished import Finished
+
 
 def _define(values: absl_flags.FlagValues) -> None:
     absl_flags.DEFINE_string("input", "", "a picture, or a folder of them", flag_values=values)
     absl_flags.DEFINE_string("output", "predictions.csv", "the CSV file to write", flag_values=values)
-    absl_flags.DEFINE_integer("batch_size", 64, "pictures at once", 1, flag_values=values)
+    absl_flags.DEFINE_integer("batch_size", 0, "pictures at once; 0: as in training", 0, flag_values=values)
     absl_flags.DEFINE_enum(
         "on_bad_image", "error", ["error", "skip"], "what to do with unreadable pictures", flag_values=values
+    )
+    absl_flags.register_validator(
+        "input", bool, "is missing; name a picture or a folder of pictures", flag_values=values
     )
 
 
 def main(argv: list[str]) -> int:
-    parsed = flags.parse(argv, define=_define, takes_config=False)
-    options = parsed.flags
-    if not options.input:
-        raise ValueError("--input is missing: name a picture or a folder of pictures")
+    options = (parsed := flags.parse(argv, define=_define, takes_config=False)).flags
 
     from tl_jax import evaluation
     from tl_jax.compilation import use_cache
-    from tl_jax.finished import open_run, read_pictures
+    from tl_jax.finished import open_run
     from tl_jax.workdir import write_text
 
     run = open_run(parsed.workdir)
     use_cache(run.config.compilation_cache)
-    pictures = read_pictures(run, options.input, max_pixels=run.config.data.max_pixels)
-    if pictures.failed:
-        told = "\n  ".join(pictures.failed[:20])
-        more = f"\n  … and {len(pictures.failed) - 20} more" if len(pictures.failed) > 20 else ""
-        text = f"{len(pictures.failed)} pictures cannot be read:\n  {told}{more}"
-        if options.on_bad_image == "error":
-            raise ValueError(f"{text}\n--on_bad_image=skip leaves them out")
-        print(text, file=sys.stderr)
-    logits = run.predictor().logits(*run.leaves(), pictures.images, options.batch_size)
+    pictures = read(run, options.input, on_bad_image=options.on_bad_image)
+    logits = run.logits(pictures, options.batch_size)
     probabilities = evaluation.probabilities(logits, run.decision)
     decided = evaluation.decide(probabilities, run.decision)
 
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["id", "decision", *(f"probability_{name}" for name in run.classes)])
-    for name, row, choice in zip(pictures.names, probabilities, decided, strict=True):
-        writer.writerow([name, run.classes[choice], *(f"{value:.6g}" for value in row)])
+    names = [f"{what}_{name}" for what in ("probability", "logit") for name in run.classes]
+    writer.writerow(["id", "decision", *names])
+    for name, choice, *numbers in zip(pictures.ids, decided, *probabilities.T, *logits.T, strict=True):
+        writer.writerow([name, run.classes[choice], *(f"{value:.6g}" for value in numbers)])
     write_text(Path(options.output), file.getvalue())
-    print(f"{len(pictures)} pictures → {options.output}")
+    counts = ", ".join(f"{name} {(decided == i).sum()}" for i, name in enumerate(run.classes))
+    print(f"{options.output}: {len(pictures)} pictures, decided {counts}")
     return 0
+
+
+def read(run: Finished, source: str, *, on_bad_image: str) -> Split:
+    """The pictures of a file or folder as a run saw its own; those that cannot be read are an error, or
+    are named on stderr and left out."""
+    from tl_jax.data.sources.errors import SourceError, counted, listed
+    from tl_jax.data.unlabelled import load_unlabelled
+
+    def tell(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    pictures, bad, notes = load_unlabelled(source, run.config.data, **run.reading, say=tell)
+    for line in notes:
+        tell(line)
+    if bad:
+        shown = [*bad[:20], *([f"and {len(bad) - 20:,} more"] if len(bad) > 20 else [])]
+        head = f"{counted(len(bad), 'picture')} cannot be used:"
+        if on_bad_image == "error":
+            raise listed(head, shown, "Mend or remove them, or leave them out with --on_bad_image=skip.")
+        tell(str(listed(head, shown, "They are left out.")))
+    if not len(pictures):
+        raise SourceError(f"{source} holds no picture that can be read")
+    return pictures
 
 
 if __name__ == "__main__":

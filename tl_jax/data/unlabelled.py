@@ -1,0 +1,101 @@
+"""Pictures nobody has labelled yet, read exactly as those that were trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+
+from tl_jax.data import store
+from tl_jax.data.examples import Split
+from tl_jax.data.sources import tree
+from tl_jax.data.sources.errors import SourceError, listed
+from tl_jax.data.sources.files import DICOM, PICTURES, SUFFIXES, Files
+from tl_jax.data.table import Table
+
+
+def load_unlabelled(
+    source: str | Path,
+    config: Any,
+    *,
+    image_size: int,
+    channels: int,
+    resample: str,
+    at_least: int,
+    say: Callable[[str], None] = lambda line: None,
+) -> tuple[Split, tuple[str, ...], tuple[str, ...]]:
+    """A picture, or every picture below a folder: (split, what is wrong with the bad ones, notes).
+
+    ``config`` is that of the data the network was trained on (``fit``, ``window``, ``max_pixels``,
+    ``workers``, ``host_budget``); the rest as in `load_labelled`. An id is the path below the folder, with
+    forward slashes, or a single file's name; labels are -1, and every picture is a group of its own. DICOM
+    is known by its ending or its first bytes. Raises SourceError where there is no picture at all.
+    """
+    root = Path(source).expanduser()
+    names, paths, notes = _files(root)
+    medical = [_is_dicom(path) for path in paths]
+    how = (tuple(paths), tuple(names), int(config.max_pixels), tuple(config.window))
+    as_dicom, as_picture = Files(*how, dicom=True), Files(*how)
+    ids = np.array(names, dtype=str)
+    table = Table(
+        ids=ids,
+        labels=np.full(len(ids), "", dtype="U1"),
+        groups=ids,
+        splits=np.full(len(ids), "", dtype="U5"),
+        read=lambda i, small: (as_dicom if medical[i] else as_picture).read(i, small),
+        stamp=as_picture.stamp,
+    )
+    pictures = store.load(
+        table,
+        [image_size],
+        fit=config.fit,
+        resample=resample,
+        gray=channels == 1,
+        workers=config.workers,
+        cache="",
+        host_budget=config.host_budget,
+        max_pixels=config.max_pixels,
+        at_least=at_least,
+        say=say,
+    )
+    good = np.setdiff1d(np.arange(len(ids)), list(pictures.bad))
+    images = pictures.arrays[0]
+    split = Split(
+        ids=ids[good],
+        labels=np.full(len(good), -1, np.int32),
+        groups=ids[good],
+        images=images if len(good) == len(ids) else images[good],
+    )
+    return split, tuple(pictures.bad.values()), notes
+
+
+def _files(root: Path) -> tuple[list[str], list[str], tuple[str, ...]]:
+    """(names, paths, notes) of what is to be read."""
+    if root.is_file():
+        return [root.name], [str(root)], ()
+    folder = tree.folder(str(root), "input")
+    found = tree.walk(folder, wanted=_is_wanted)
+    if found.problems:
+        raise listed(f"{root} cannot be read:", found.problems)
+    if not found.pictures:
+        endings = " ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+        raise SourceError(f"{root} holds no picture ({endings})")
+    paths = [str(folder / name) for name in found.pictures]
+    return found.pictures, paths, tuple(tree.others_note(found.others, folder))
+
+
+def _is_wanted(path: str) -> bool:
+    return PurePath(path).name.upper() != "DICOMDIR" and (tree.is_picture(path) or _is_dicom(path))
+
+
+def _is_dicom(path: str) -> bool:
+    suffix = PurePath(path).suffix.lower()
+    if suffix in DICOM or suffix in PICTURES:
+        return suffix in DICOM
+    try:
+        with open(path, "rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False

@@ -1,0 +1,188 @@
+"""The test predictions of several folds, measured together: each picture counts once.
+
+Every fold has a network, a calibration and a threshold of its own, so outputs of two folds are not on one
+scale. What ranks pictures (AUROC, average precision) is therefore measured on calibrated probabilities; what
+needs a decision, on the decision of the picture's own fold.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from tl_jax import evaluation
+from tl_jax.evaluation import Decision
+from tl_jax.workdir import Workdir, WorkdirError
+
+RANKED = ("auroc", "average_precision")
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A finished fold and its test predictions: ``ids`` and ``groups`` (n,) str, ``labels`` (n,) int,
+    ``logits`` (n, K); ``rows`` are those of its CSV file, under ``header``."""
+
+    name: str
+    result: dict[str, Any]
+    decision: Decision
+    ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    labels: np.ndarray
+    logits: np.ndarray
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def read_fold(name: str, workdir: Workdir) -> Fold:
+    """What a finished fold left in its folder. Raises WorkdirError where that does not fit together."""
+    result = json.loads(workdir.result.read_text(encoding="utf-8"))
+    classes = result["classes"]
+    number = {label: i for i, label in enumerate(classes)}
+    with open(workdir.predictions("test"), newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    k = len(classes)
+    if header[-k:] != [f"logit_{label}" for label in classes]:
+        raise WorkdirError(f"{workdir.predictions('test')} does not belong to {workdir.result}")
+    # By place and not by name: a manifest's own columns may be called as ours are.
+    return Fold(
+        name=name,
+        result=result,
+        decision=Decision.from_dict(result["decision"]),
+        ids=tuple(row[0] for row in rows),
+        groups=tuple(row[1] for row in rows),
+        labels=np.array([number[row[-2 * k - 2]] for row in rows], np.int64),
+        logits=np.array([[float(cell) for cell in row[-k:]] for row in rows]).reshape(-1, k),
+        header=tuple(header),
+        rows=tuple(map(tuple, rows)),
+    )
+
+
+def check(folds: Sequence[Fold]) -> None:
+    """Raises WorkdirError if the folds are not parts of one data set, or share a picture or a group."""
+    problems = []
+    if len({tuple(fold.result["classes"]) for fold in folds}) > 1:
+        problems.append("the folds have different classes")
+    ids = Counter(name for fold in folds for name in fold.ids)
+    groups = Counter(name for fold in folds for name in set(fold.groups))
+    for what, counts in (("picture", ids), ("group", groups)):
+        twice = [name for name, n in counts.items() if n > 1]
+        if twice:
+            problems.append(f"{len(twice)} of the {what}s are in the test split of two folds: {twice[:5]}")
+    if problems:
+        raise WorkdirError(
+            f"the folds cannot be pooled: {'; '.join(problems)}. The data must have changed between them; "
+            "choose a new --workdir"
+        )
+
+
+def measure(folds: Sequence[Fold], *, settings: Any) -> dict[str, Any]:
+    """The measures of all test pictures together, as `evaluation.measure` gives them, with intervals over
+    groups. ``settings`` is ``config.evaluation``. Raises WorkdirError as `check` does."""
+    check(folds)
+    classes = folds[0].result["classes"]
+    logits = np.concatenate([fold.logits for fold in folds])
+    labels = np.concatenate([fold.labels for fold in folds])
+    groups = np.array([group for fold in folds for group in fold.groups])
+    sizes = [len(fold.ids) for fold in folds]
+
+    def spread(values: Sequence[Any]) -> Any:
+        """One value a fold → one a picture."""
+        return np.repeat(np.array(values, np.float64), sizes, axis=0)
+
+    decisions = [fold.decision for fold in folds]
+    thresholds = [decision.threshold for decision in decisions]
+    scale = spread([[decision.scale] for decision in decisions])
+    bias = spread([decision.bias for decision in decisions])
+    # All that is done with a decision's numbers holds for arrays with a number a picture.
+    each = Decision(
+        scale=cast(Any, scale),
+        bias=cast(Any, bias),
+        threshold=cast(Any, None if None in thresholds else spread(thresholds)),
+        criterion="each fold's own",
+        positive=decisions[0].positive,
+    )
+    same = replace(each, scale=1.0, bias=(0.0,) * len(classes))
+
+    def measured(scores: np.ndarray, decision: Decision) -> dict[str, Any]:
+        return evaluation.measure(
+            scores, labels, groups, classes=classes, decision=decision, settings=settings
+        )
+
+    found, ranked = measured(logits, each), measured(logits * scale + bias, same)
+    found |= {name: ranked[name] for name in RANKED if name in ranked}
+    for label, entries in found["per_class"].items():
+        entries |= {name: ranked["per_class"][label][name] for name in RANKED if name in entries}
+    return {**found, "threshold": None, "criterion": "each fold's own"}
+
+
+def spread_over_folds(folds: Sequence[Fold]) -> dict[str, dict[str, Any]]:
+    """Mean and standard deviation (n - 1) over folds of each measure; folds in which one is undefined are
+    left out of it, and ``n`` counts the others."""
+    found: dict[str, dict[str, Any]] = {}
+    each = [values(fold) for fold in folds]
+    for name in each[0]:
+        defined = np.array([one[name] for one in each if one.get(name) is not None], np.float64)
+        found[name] = {
+            "mean": float(defined.mean()) if len(defined) else None,
+            "sd": float(defined.std(ddof=1)) if len(defined) > 1 else None,
+            "n": len(defined),
+        }
+    return found
+
+
+def values(fold: Fold) -> dict[str, float | None]:
+    """The overall test measures of one fold, without their intervals."""
+    entries = fold.result["test"].items()
+    return {name: one["value"] for name, one in entries if isinstance(one, dict) and "value" in one}
+
+
+def predictions(folds: Sequence[Fold]) -> str:
+    """The test predictions of all folds as CSV text, with the fold in front."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["fold", *folds[0].header])
+    for fold in folds:
+        writer.writerows([fold.name, *row] for row in fold.rows)
+    return file.getvalue()
+
+
+def table(folds: Sequence[Fold], over: dict[str, dict[str, Any]]) -> str:
+    """One line a fold, then mean ± standard deviation."""
+    two = len(folds[0].result["classes"]) == 2
+    shown = [
+        "auroc",
+        "accuracy",
+        "balanced_accuracy",
+        *(["sensitivity", "specificity"] if two else []),
+        "nll",
+    ]
+    titles = {"accuracy": "accuracy at 0.5"} if two else {}
+    rows = [["fold", "n", *(titles.get(name, name.replace("_", " ")) for name in shown)]]
+    for fold in folds:
+        cells = ["–" if (v := values(fold)[name]) is None else f"{v:.4f}" for name in shown]
+        rows.append([fold.name, str(len(fold.ids)), *cells])
+    rows.append(["mean ± sd", "", *(_mean(over[name]) for name in shown)])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def _mean(entry: dict[str, Any]) -> str:
+    if entry["mean"] is None:
+        return "–"
+    return f"{entry['mean']:.4f}" + (f" ± {entry['sd']:.4f}" if entry["sd"] is not None else "")
+
+
+def folder(root: Path, number: int) -> Workdir:
+    """Where fold ``number`` of a cross-validation in ``root`` runs."""
+    return Workdir(root / f"fold-{number}")
