@@ -69,7 +69,19 @@ def test_training_pictures_are_on_the_canvas():
     row = int(data.train.ids[0][1:])
     assert np.array_equal(data.train.images[0], decode.resize(gray(row), 16))
     assert read(table(LABELS), image_size=14, augmented=True, canvas=20).train.images.shape[1] == 20
-    assert read(table(LABELS), image_size=14).train.images.shape[1] == 14
+    assert read(table(LABELS), image_size=14, canvas=20).train.images.shape[1] == 14
+
+
+def test_the_canvas_changes_no_picture_that_is_measured():
+    plain, moved = (read(table(LABELS), image_size=14, augmented=augmented) for augmented in (False, True))
+    assert plain.at_least == moved.at_least == 28
+    assert np.array_equal(plain.val.images, moved.val.images)
+
+
+def test_an_unfit_canvas_is_refused_or_told():
+    with pytest.raises(SourceError, match=r"data\.canvas=8 is below the 14 pixels"):
+        read(table(LABELS), image_size=14, augmented=True, canvas=8)
+    assert "without antialiasing" in read(table(LABELS), image_size=4, augmented=True, canvas=8).notes[0]
 
 
 def test_channels_are_those_of_the_pictures():
@@ -259,6 +271,18 @@ def test_copies_stay_together_in_our_own_splits_and_folds():
         if fold:
             tested += [i for i, name in found.items() if name == "test"]
     assert sorted(tested) == [f"p{i:03}" for i in range(N)]
+
+
+def test_blank_pictures_are_not_the_same_picture():
+    pictures = [gray(i) for i in range(N)]
+    pictures[0] = pictures[55] = np.full((8, 8, 1), 7, np.uint8)
+    data = read(table(LABELS, splits=GIVEN, pictures=pictures))
+    assert len(where(data)) == N
+
+
+def test_a_class_that_is_not_measured_is_told():
+    labels = [*LABELS[:50], *["a"] * 10]
+    assert read(table(labels, splits=GIVEN)).notes[-1].startswith("test has no picture of b: ")
 
 
 def test_a_picture_with_two_labels_is_told():

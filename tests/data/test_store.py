@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 
 from tests.data.tables import colour, gray, table
-from tl_jax.data import decode, store
+from tl_jax.data import decode, decoder, store
+from tl_jax.data.decoder import Pictures
 from tl_jax.data.sources.errors import SourceError
 from tl_jax.data.table import Table
 
 LABELS = ["a"] * 6
 
 
-def load(rows: Table, cache: Path | str = "", sizes=(4, 6), **changes) -> store.Pictures:
+def load(rows: Table, cache: Path | str = "", sizes=(4, 6), **changes) -> Pictures:
     options = dict(fit="squash", resample="bilinear", gray=False, workers=2, host_budget=10**9)
     options |= dict(max_pixels=10**6, at_least=12)
     return store.load(rows, sizes, cache=str(cache), **(options | changes))
@@ -95,6 +96,11 @@ def swap(folder: Path) -> None:
     np.save(folder / "6.npy", np.zeros((5, 6, 6, 1), np.uint8))
 
 
+def flip_a_bit(folder: Path) -> None:
+    array = np.load(folder / "6.npy", mmap_mode="r+")
+    array[4, 5, 5, 0] ^= 1
+
+
 def no_dict(folder: Path) -> None:
     (folder / "facts.json").write_text("[]")
 
@@ -111,6 +117,7 @@ def no_dict(folder: Path) -> None:
         lambda folder: (folder / "4.npy").write_bytes(b"PK\x03\x04 no array"),
         swap,
         no_dict,
+        flip_a_bit,
     ],
 )
 def test_a_damaged_entry_is_made_again(tmp_path, caplog, damage):
@@ -174,7 +181,7 @@ def test_a_full_disk_is_done_without_or_said(tmp_path, monkeypatch, caplog):
     def full(*_args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(store.os, "posix_fallocate", full, raising=False)
+    monkeypatch.setattr(decoder.os, "posix_fallocate", full, raising=False)
     found = load(table(LABELS), tmp_path / "cache")
     assert "No space left" in caplog.text
     assert np.array_equal(found.arrays[1][0], decode.resize(gray(0), 6))
@@ -196,7 +203,13 @@ def test_auto_is_the_users_cache(tmp_path, monkeypatch):
     load(table(LABELS), "auto")
     folder = entry(tmp_path / "tl_jax" / "pictures")
     assert (tmp_path / "tl_jax" / "pictures").stat().st_mode & 0o077 == 0
-    assert {file.name for file in folder.iterdir()} == {"4.npy", "6.npy", "digests.npy", "facts.json"}
+    assert {file.name for file in folder.iterdir()} == {
+        "4.npy",
+        "6.npy",
+        "digests.npy",
+        "sums.npy",
+        "facts.json",
+    }
 
 
 def test_gray_kept_as_three_channels_is_gray(tmp_path):
@@ -254,8 +267,16 @@ def test_digests_tell_pictures_apart_before_resizing():
     assert len(set(found.digests.tolist())) == 5
 
 
+def test_large_entries_are_not_verified(tmp_path):
+    load(table(LABELS), tmp_path)
+    flip_a_bit(entry(tmp_path))
+    rows = table(LABELS)
+    load(rows, tmp_path, host_budget=10)
+    assert reads(rows) == []
+
+
 def test_progress_is_said(monkeypatch, tmp_path):
-    monkeypatch.setattr(store, "SECONDS", 0.0)
+    monkeypatch.setattr(decoder, "SECONDS", 0.0)
     lines: list[str] = []
     load(table(["a"] * 100), tmp_path, say=lines.append)
     assert any(line.startswith("decoded 16 of 100 pictures, ") for line in lines)

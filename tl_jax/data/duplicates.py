@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from tl_jax.data.decoder import FLAT
 from tl_jax.data.sources.errors import counted, listed, some
 from tl_jax.data.splits import CHOICES
 from tl_jax.data.table import Table
@@ -15,10 +16,11 @@ _SHOWN = 20
 
 
 def find(digests: np.ndarray, bad: Collection[int] = ()) -> list[list[int]]:
-    """Rows that hold the same picture, together, from ``digests`` (n,) str; rows in ``bad`` do not count."""
+    """Rows that hold the same picture, together, from ``digests`` (n,) of `decoder.Pictures`. Rows in ``bad``
+    do not count, nor pictures of one value everywhere: blank films say nothing of whose they are."""
     rows: dict[str, list[int]] = defaultdict(list)
     for row, digest in enumerate(digests.tolist()):
-        if row not in bad:
+        if row not in bad and not digest.startswith(FLAT):
             rows[digest].append(row)
     return [same for same in rows.values() if len(same) > 1]
 

@@ -14,43 +14,24 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from tl_jax.data import decode
+from tl_jax.data.decoder import Decoder, Pictures
 from tl_jax.data.sources.errors import SourceError, counted
 from tl_jax.data.table import BadImageError, Table
 
 log = logging.getLogger("tl_jax")
 
-VERSION = 2
+VERSION = 3
 """Part of every key; to be raised when decoding or resizing changes."""
 
-SECONDS = 5.0
-"""Between two lines about progress."""
-
-_CHUNK = 16  # pictures a thread takes at a time
 _SCRATCH = ".pictures-"
 _ABANDONED = 3 * 24 * 3600  # seconds after which a scratch folder belongs to no living process
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """``arrays[j]`` (n, sizes[j], sizes[j], channels) uint8, memory-mapped where they come from a file;
-    ``digests`` (n,) str, of each picture as it was decoded, before resizing; ``bad`` {row: why} of the
-    pictures that could not be used, whose rows are zero and whose digests are empty."""
-
-    arrays: tuple[np.ndarray, ...]
-    digests: np.ndarray
-    bad: dict[int, str]
-
-    @property
-    def channels(self) -> int:
-        return self.arrays[0].shape[-1]
 
 
 def load(
@@ -71,17 +52,18 @@ def load(
 
     ``gray``: keep one channel whatever the pictures have. Otherwise one channel is kept if and only if
     every picture is gray. ``at_least`` (pixels): see `Table.read`. ``cache``: a folder, "auto" or "".
+    What is cached is compared with its check sums where it fits ``host_budget`` (more would take minutes).
     Where nothing can be cached, up to ``host_budget`` bytes are decoded into memory, more into a file in
     the system's folder for such. Raises SourceError if there is no room for them.
     """
     key = _key(table, [*sizes, at_least, max_pixels], fit, resample, gray, workers)
     folder = _folder(cache)
-    if folder is not None and (found := _read(folder / key, len(table), sizes)) is not None:
+    if folder is not None and (found := _read(folder / key, len(table), sizes, host_budget)) is not None:
         # A failing disk or a wrong permission leaves the stamp as it was.
         if not any(_is_readable(table, row, at_least) for row in found.bad):
             return found
         log.warning("pictures that could not be read before can be now: all are decoded again")
-    how = _Decoder(table, sizes, at_least, fit, resample, gray, workers, say)
+    how = Decoder(table, sizes, at_least, fit, resample, gray, workers, say)
     if folder is not None:
         try:
             return _decode_to_cache(how, folder, key)
@@ -122,13 +104,6 @@ def _folder(setting: str) -> Path | None:
     return base / "tl_jax" / "pictures"
 
 
-def is_gray(picture: np.ndarray) -> bool:
-    """Whether a picture (h, w, c) has one channel, or three that are the same."""
-    return picture.shape[-1] == 1 or bool(
-        (picture[..., 0] == picture[..., 1]).all() and (picture[..., 0] == picture[..., 2]).all()
-    )
-
-
 def _is_readable(table: Table, row: int, at_least: int) -> bool:
     try:
         table.read(row, (at_least, at_least))
@@ -137,123 +112,7 @@ def _is_readable(table: Table, row: int, at_least: int) -> bool:
     return True
 
 
-class _ColourFoundError(Exception):
-    """A picture in colour among those taken for gray."""
-
-
-@dataclass
-class _Progress:
-    """Says every few seconds how far decoding is."""
-
-    total: int
-    say: Callable[[str], None]
-    done: int = 0
-    start: float = field(default_factory=time.monotonic)
-    last: float = field(default_factory=time.monotonic)
-
-    def add(self, number: int) -> None:
-        self.done += number
-        now = time.monotonic()
-        if now - self.last >= SECONDS:
-            self.last = now
-            left = (self.total - self.done) * (now - self.start) / self.done
-            rate = self.done / (now - self.start)
-            self.say(
-                f"decoded {self.done:,} of {counted(self.total, 'picture')}, {rate:,.0f} a second, "
-                + (f"{left:.0f} s left" if left < 100 else f"{left / 60:.0f} min left")
-            )
-
-
-@dataclass(frozen=True)
-class _Decoder:
-    """Decodes all pictures of a table into memory, or into files in a folder."""
-
-    table: Table
-    sizes: Sequence[int]
-    at_least: int
-    fit: str
-    resample: str
-    gray: bool
-    workers: int
-    say: Callable[[str], None]
-
-    def nbytes(self, channels: int) -> int:
-        return sum(len(self.table) * size * size * channels for size in self.sizes)
-
-    def run(self, folder: Path | None) -> Pictures:
-        """Raises OSError where the folder has no room."""
-        try:
-            return self._run(folder, 1 if self.gray or self._looks_gray() else 3)
-        except _ColourFoundError:
-            return self._run(folder, 3)
-
-    def _looks_gray(self) -> bool:
-        """Whether a few pictures spread over the table are gray: a guess, proved while decoding."""
-        for i in np.unique(np.linspace(0, len(self.table) - 1, 16).astype(int)):
-            try:
-                if not is_gray(self.table.read(int(i), (self.at_least, self.at_least))):
-                    return False
-            except BadImageError:
-                continue
-        return True
-
-    def _run(self, folder: Path | None, channels: int) -> Pictures:
-        n = len(self.table)
-        arrays = tuple(
-            np.zeros((n, size, size, channels), np.uint8)
-            if folder is None
-            else _reserve(folder / f"{size}.npy", (n, size, size, channels))
-            for size in self.sizes
-        )
-        digests, bad = np.zeros(n, "U32"), {}
-
-        def one(i: int) -> None:
-            try:
-                picture = self.table.read(i, (self.at_least, self.at_least))
-            except BadImageError as error:
-                bad[i] = str(error)
-                return
-            if channels == 1 and not self.gray and not is_gray(picture):
-                raise _ColourFoundError
-            picture = np.ascontiguousarray(decode.to_channels(picture, channels))
-            for array, size in zip(arrays, self.sizes, strict=True):
-                array[i] = decode.resize(picture, size, fit=self.fit, resample=self.resample)
-            shape = repr(picture.shape).encode()
-            digests[i] = hashlib.blake2b(picture, digest_size=16, key=shape).hexdigest()
-
-        def several(start: int) -> int:
-            rows = range(start, min(start + _CHUNK, n))
-            for i in rows:
-                one(i)
-            return len(rows)
-
-        progress = _Progress(n, self.say)
-        with ThreadPoolExecutor(max(1, self.workers)) as pool:
-            for number in pool.map(several, range(0, n, _CHUNK)):
-                progress.add(number)
-        bad = dict(sorted(bad.items()))
-        if folder is not None:
-            for array in arrays:
-                array.flush()
-            np.save(folder / "digests.npy", digests)
-            (folder / "facts.json").write_text(json.dumps({"bad": bad}))
-        return Pictures(arrays, digests, bad)
-
-
-def _reserve(path: Path, shape: tuple[int, ...]) -> np.memmap:
-    """A zeroed array in a file whose room on the disk is taken at once: a mapped file that outgrows the
-    disk later would kill the process without a word. Raises OSError."""
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-    size = path.stat().st_size
-    if hasattr(os, "posix_fallocate"):
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, size)
-    elif shutil.disk_usage(path.parent).free < size:
-        raise OSError(f"no room for {size / 1e9:.1f} GB in {path.parent}")
-    return array
-
-
-def _decode_to_cache(how: _Decoder, folder: Path, key: str) -> Pictures:
+def _decode_to_cache(how: Decoder, folder: Path, key: str) -> Pictures:
     """Raises OSError where the folder cannot be written or has no room."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     _sweep(folder)
@@ -286,7 +145,7 @@ def _sweep(folder: Path) -> None:
             continue
 
 
-def _read(folder: Path, n: int, sizes: Sequence[int]) -> Pictures | None:
+def _read(folder: Path, n: int, sizes: Sequence[int], host_budget: int) -> Pictures | None:
     """A cached set, or None where there is none, or a damaged one."""
     try:
         if not folder.is_dir():
@@ -301,7 +160,16 @@ def _read(folder: Path, n: int, sizes: Sequence[int]) -> Pictures | None:
             shapes == {(n, size, size, channels) for size in sizes} for channels in (1, 3)
         ):
             raise ValueError(f"arrays of {sorted(shapes)}")
+        if sum(array.nbytes for array in arrays) <= host_budget:
+            _verify(arrays, np.load(folder / "sums.npy"), bad)
         return Pictures(arrays, digests, bad)
     except Exception as error:  # damaged files can make numpy and json raise almost anything
         log.warning("the cached pictures in %s cannot be used (%s): they are made again", folder, error)
         return None
+
+
+def _verify(arrays: Sequence[np.ndarray], sums: np.ndarray, bad: Collection[int]) -> None:
+    """Raises ValueError where a row is not what was written."""
+    for row in range(len(sums)):
+        if row not in bad and [zlib.crc32(array[row]) for array in arrays] != sums[row].tolist():
+            raise ValueError(f"row {row} has changed")

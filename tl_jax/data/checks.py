@@ -1,0 +1,101 @@
+"""What is asked of every data set before anything is trained, and what is told of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tl_jax.data.sources.errors import counted, listed, some
+from tl_jax.data.table import SPLITS, Table
+
+_SHOWN = 20  # of a list in an error
+_LINES = 30  # classes whose counts are printed one by one
+
+
+def check_table(table: Table) -> None:
+    """Raises SourceError for what is wrong with the form of a table: a user may have written its source."""
+    n, problems = len(table), []
+    columns = {name: getattr(table, name) for name in ("ids", "labels", "groups", "splits")}
+    for name, column in (columns | dict(table.columns)).items():
+        if not isinstance(column, np.ndarray) or column.shape != (n,):
+            problems.append(f"{name} is not an array of {n} entries, as ids are")
+        elif name in columns and column.dtype.kind != "U":
+            problems.append(f"{name} holds {column.dtype}, not str: use np.array(…, dtype=str)")
+    if not problems:
+        twice = [name for name, number in Counter(table.ids.tolist()).items() if number > 1]
+        if twice:
+            problems.append(f"ids are not unique: {some(twice)}")
+        strange = sorted(set(table.splits.tolist()) - {*SPLITS, ""})
+        if strange:
+            problems.append(f"splits are called {some(strange)}; they may be {some(SPLITS)}, or empty")
+    if not n:
+        problems.append("it holds no picture")
+    if problems:
+        raise listed("the data set cannot be used:", problems)
+
+
+def unusable(table: Table, bad: Mapping[int, str], policy: str) -> list[str]:
+    """What stops the run: bad pictures that may not be skipped, or nothing but bad ones."""
+    if bad and policy == "error":
+        shown = [*list(bad.values())[:_SHOWN], *([f"and {len(bad) - _SHOWN:,} more"] * (len(bad) > _SHOWN))]
+        advice = "Mend or remove them, or leave them out with --config.data.on_bad_image=skip."
+        return [str(listed(f"{counted(len(bad), 'picture')} cannot be used:", shown, advice))]
+    if len(bad) == len(table):
+        return [f"not one picture can be used; the first: {next(iter(bad.values()))}"]
+    return []
+
+
+def skipped(bad: Mapping[int, str]) -> list[str]:
+    if not bad:
+        return []
+    return [
+        f"skipped {counted(len(bad), 'picture')} that cannot be used:",
+        *(f"  {why}" for why in bad.values()),
+    ]
+
+
+def check_labels(labels: np.ndarray, where: np.ndarray, classes: Sequence[str]) -> None:
+    """Raises SourceError where a split is empty, or train lacks a class."""
+    problems = []
+    for name in SPLITS:
+        here = Counter(labels[where == name].tolist())
+        if not here:
+            problems.append(f"{name} has no picture; give it some, or another data.fractions")
+        elif name == "train":
+            absent = [label for label in classes if not here[label]]
+            problems += [f"class {label!r} has no picture in train" for label in absent[:_SHOWN]]
+            if len(absent) > _SHOWN:
+                problems.append(f"nor have {len(absent) - _SHOWN:,} more classes")
+    if len(classes) < 2:
+        problems.append(f"there is one class only ({some(list(classes))}); nothing can be told apart")
+    if problems:
+        raise listed("the splits cannot be used:", problems)
+
+
+def counts(labels: np.ndarray, where: np.ndarray, classes: Sequence[str]) -> list[str]:
+    """The table of counts by class and split; of many classes, the smallest and the largest count."""
+    counts = {name: Counter(labels[where == name].tolist()) for name in SPLITS}
+    body = [[label, *(str(counts[name][label]) for name in SPLITS)] for label in classes]
+    if len(classes) > _LINES:
+        by_split = [[counts[name][label] for label in classes] for name in SPLITS]
+        body = [[f"each of {len(classes):,} classes", *(f"{min(c)}…{max(c)}" for c in by_split)]]
+    rows = [["", *SPLITS], *body, ["all", *(str(counts[name].total()) for name in SPLITS)]]
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    return [
+        "  "
+        + row[0].ljust(widths[0])
+        + "".join(f"  {cell.rjust(width)}" for cell, width in zip(row[1:], widths[1:], strict=True))
+        for row in rows
+    ]
+
+
+def unmeasured(labels: np.ndarray, where: np.ndarray, classes: Sequence[str]) -> list[str]:
+    """Lines that tell which classes val and test lack."""
+    lines = []
+    for name in SPLITS[1:]:
+        absent = sorted(set(classes) - set(labels[where == name].tolist()), key=list(classes).index)
+        if absent:
+            lines.append(f"{name} has no picture of {some(absent)}: some measures are undefined there")
+    return lines

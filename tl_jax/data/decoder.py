@@ -1,0 +1,172 @@
+"""Decodes every picture of a table, by threads, into memory or into a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tl_jax.data import decode
+from tl_jax.data.sources.errors import counted
+from tl_jax.data.table import BadImageError, Table
+
+SECONDS = 5.0
+"""Between two lines about progress."""
+
+FLAT = "flat "
+"""How the digest of a picture begins that has one value everywhere."""
+
+_CHUNK = 16  # pictures a thread takes at a time
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """``arrays[j]`` (n, sizes[j], sizes[j], channels) uint8, memory-mapped where they come from a file;
+    ``digests`` (n,) str, of each picture as it was decoded, before resizing; ``bad`` {row: why} of the
+    pictures that could not be used, whose rows are zero and whose digests are empty."""
+
+    arrays: tuple[np.ndarray, ...]
+    digests: np.ndarray
+    bad: dict[int, str]
+
+    @property
+    def channels(self) -> int:
+        return self.arrays[0].shape[-1]
+
+
+def is_gray(picture: np.ndarray) -> bool:
+    """Whether a picture (h, w, c) has one channel, or three that are the same."""
+    return picture.shape[-1] == 1 or bool(
+        (picture[..., 0] == picture[..., 1]).all() and (picture[..., 0] == picture[..., 2]).all()
+    )
+
+
+class _ColourFoundError(Exception):
+    """A picture in colour among those taken for gray."""
+
+
+@dataclass
+class _Progress:
+    """Says every few seconds how far decoding is."""
+
+    total: int
+    say: Callable[[str], None]
+    done: int = 0
+    start: float = field(default_factory=time.monotonic)
+    last: float = field(default_factory=time.monotonic)
+
+    def add(self, number: int) -> None:
+        self.done += number
+        now = time.monotonic()
+        if now - self.last >= SECONDS:
+            self.last = now
+            left = (self.total - self.done) * (now - self.start) / self.done
+            rate = self.done / (now - self.start)
+            self.say(
+                f"decoded {self.done:,} of {counted(self.total, 'picture')}, {rate:,.0f} a second, "
+                + (f"{left:.0f} s left" if left < 100 else f"{left / 60:.0f} min left")
+            )
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Decodes all pictures of a table into memory, or into files in a folder."""
+
+    table: Table
+    sizes: Sequence[int]
+    at_least: int
+    fit: str
+    resample: str
+    gray: bool
+    workers: int
+    say: Callable[[str], None]
+
+    def nbytes(self, channels: int) -> int:
+        return sum(len(self.table) * size * size * channels for size in self.sizes)
+
+    def run(self, folder: Path | None) -> Pictures:
+        """Raises OSError where the folder has no room."""
+        try:
+            return self._run(folder, 1 if self.gray or self._looks_gray() else 3)
+        except _ColourFoundError:
+            return self._run(folder, 3)
+
+    def _looks_gray(self) -> bool:
+        """Whether a few pictures spread over the table are gray: a guess, proved while decoding."""
+        for i in np.unique(np.linspace(0, len(self.table) - 1, 16).astype(int)):
+            try:
+                if not is_gray(self.table.read(int(i), (self.at_least, self.at_least))):
+                    return False
+            except BadImageError:
+                continue
+        return True
+
+    def _run(self, folder: Path | None, channels: int) -> Pictures:
+        n = len(self.table)
+        arrays = tuple(
+            np.zeros((n, size, size, channels), np.uint8)
+            if folder is None
+            else _reserve(folder / f"{size}.npy", (n, size, size, channels))
+            for size in self.sizes
+        )
+        digests, bad = np.zeros(n, f"U{32 + len(FLAT)}"), {}
+        sums = np.zeros((n, len(arrays)), np.uint32)
+
+        def one(i: int) -> None:
+            try:
+                picture = self.table.read(i, (self.at_least, self.at_least))
+            except BadImageError as error:
+                bad[i] = str(error)
+                return
+            if channels == 1 and not self.gray and not is_gray(picture):
+                raise _ColourFoundError
+            picture = np.ascontiguousarray(decode.to_channels(picture, channels))
+            for j, size in enumerate(self.sizes):
+                small = decode.resize(picture, size, fit=self.fit, resample=self.resample)
+                arrays[j][i] = small
+                sums[i, j] = zlib.crc32(small.tobytes())
+            shape = repr(picture.shape).encode()
+            digest = hashlib.blake2b(picture.tobytes(), digest_size=16, key=shape).hexdigest()
+            digests[i] = digest if picture.min() < picture.max() else FLAT + digest
+
+        def several(start: int) -> int:
+            rows = range(start, min(start + _CHUNK, n))
+            for i in rows:
+                one(i)
+            return len(rows)
+
+        progress = _Progress(n, self.say)
+        with ThreadPoolExecutor(max(1, self.workers)) as pool:
+            for number in pool.map(several, range(0, n, _CHUNK)):
+                progress.add(number)
+        bad = dict(sorted(bad.items()))
+        if folder is not None:
+            for array in arrays:
+                if isinstance(array, np.memmap):
+                    array.flush()
+            np.save(folder / "digests.npy", digests)
+            np.save(folder / "sums.npy", sums)
+            (folder / "facts.json").write_text(json.dumps({"bad": bad}))
+        return Pictures(arrays, digests, bad)
+
+
+def _reserve(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    """A zeroed array in a file whose room on the disk is taken at once: a mapped file that outgrows the
+    disk later would kill the process without a word. Raises OSError."""
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    size = path.stat().st_size
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    elif shutil.disk_usage(path.parent).free < size:
+        raise OSError(f"no room for {size / 1e9:.1f} GB in {path.parent}")
+    return array
