@@ -1,4 +1,7 @@
-"""No TensorFlow and no torch: training, prediction and export work where neither can be imported."""
+"""No TensorFlow and no torch: training, prediction and export work where neither can be imported.
+
+Packages that would use one of them if it were there, as tensorboardX does with torch, must do without.
+"""
 
 from __future__ import annotations
 
@@ -12,30 +15,20 @@ from tests.commands import pictures
 BLOCKED = """
 import sys
 
-class Refuses:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "tensorflow"):
-            raise AssertionError(f"something imports {name}")
-        return None
-
-sys.meta_path.insert(0, Refuses())
+for name in ("torch", "tensorflow"):
+    sys.modules[name] = None  # to import it fails, and to look for it finds nothing
 from tl_jax import export, predict, main
 for command, arguments in ARGUMENTS:
     code = {"main": main, "predict": predict, "export": export}[command].main([command, *arguments])
     assert code == 0, command
-for name in ("torch", "tensorflow"):
-    assert name not in sys.modules
-    try:
-        __import__(name)
-    except AssertionError:
-        continue
-    raise SystemExit(f"{name} was not blocked, so this shows nothing")
-print("none was missed")
+assert sys.modules["torch"] is None and sys.modules["tensorflow"] is None
+assert not [name for name in sys.modules if name.startswith(("torch.", "tensorflow."))]
+print("neither was missed")
 """
 
 
-@pytest.mark.parametrize("source", ["folder", "csv"])
-def test_neither_is_imported(source, photographs, tmp_path):
+@pytest.mark.parametrize("source", ["folder", pytest.param("csv", marks=pytest.mark.slow)])
+def test_neither_is_needed(source, photographs, tmp_path):
     config = pictures.config(photographs, stages=[dict(duration="2 steps", train="head")])
     if source == "csv":
         manifest = pictures.write_manifest(tmp_path / "m.csv", photographs, "train")
@@ -50,5 +43,6 @@ def test_neither_is_imported(source, photographs, tmp_path):
     program = BLOCKED.replace("ARGUMENTS", repr(arguments))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "none was missed" in done.stdout
+    assert "neither was missed" in done.stdout
+    assert "Warning" not in done.stderr, "something has lost what it does with one of them"
     assert (tmp_path / "model" / "model.safetensors").exists()

@@ -206,7 +206,7 @@ def test_whatever_is_switched_on_values_stay_in_range(seed: int) -> None:
     assert found.max() <= 1
 
 
-def test_a_key_decideseverything() -> None:
+def test_a_key_decides_everything() -> None:
     images = pictures()
     first = np.asarray(everything(images, jax.random.key(5)))
     np.testing.assert_array_equal(everything(images, jax.random.key(5)), first)
