@@ -97,7 +97,7 @@ def own_pictures(run: Finished) -> dict[str, Split]:
         everything, _ = data.load_labelled(settings, classes=own.classes, **how, at_least=at_least)
         row = {name: i for i, name in enumerate(everything.ids.tolist())}
         rows = np.array([row[name] for name in own.train.ids.tolist()])
-        parts["train"] = replace(own.train, images=data.Rows(everything.images, rows))
+        parts["train"] = replace(own.train, images=everything.images[rows])
     return parts
 
 

@@ -34,8 +34,8 @@ def run_folds(config: ConfigDict, workdir: str | Path, folds: int) -> dict[str, 
 
     Returns what also lies in ``workdir/result.json``: ``test``, the measures of all test pictures together;
     ``over_folds``, mean and standard deviation of each measure over folds; ``each``, the folds; and
-    ``failed``, those that did not end, with why. Raises ValueError if the config names a fold, `WorkdirError` where the
-    folder belongs to another config, RuntimeError if no fold could be run.
+    ``failed``, those that did not end, with why. Raises ValueError if the config names a fold,
+    `WorkdirError` where the folder belongs to another config, RuntimeError if no fold could be run.
     """
     from tl_jax import evaluation, pooled
     from tl_jax.workdir import Workdir, write_json, write_text

@@ -277,8 +277,8 @@ def _hyper(config: Any, settings: Any, plan: FreezePlan, at: int, length: int, w
     """The numbers of step ``at`` of a stage."""
     share = schedule.factor(settings.schedule, at, steps=length, warmup=warmup, final=settings.final_lr)
     return step.Hyper(
-        lr=np.float32([settings.lr * share * group.lr_scale for group in plan.groups]),
-        weight_decay=np.float32([group.weight_decay for group in plan.groups]),
+        lr=np.array([settings.lr * share * group.lr_scale for group in plan.groups], np.float32),
+        weight_decay=np.array([group.weight_decay for group in plan.groups], np.float32),
         clip=np.float32(settings.clip),
         l2_sp=np.float32(config.loss.l2_sp),
         # The average warms up, so that the first weights do not weigh on it for long.
