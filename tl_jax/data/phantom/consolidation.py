@@ -38,8 +38,8 @@ def draw(
         radius = np.sqrt((dx / a) ** 2 + (dy / b) ** 2) + 0.28 * wobble
         edge = np.clip((radius - 0.9) / rng.uniform(0.10, 0.22), -60, 60)
         profile = 1 / (1 + np.exp(edge))
-        patchy = 1 + 0.35 * _waves(rng, paths.x, paths.y, wavelength=1.3)
-        thick = min(a, b) * rng.uniform(1.0, 1.8)
+        patchy = 1 + 0.3 * _waves(rng, paths.x, paths.y, wavelength=1.8, terms=16)
+        thick = min(a, b) * rng.uniform(1.4, 2.4)
         total += np.clip(patchy, 0, None) * profile * np.minimum(thick, lung)
     return np.minimum(total, 0.95 * paths.lung).astype(np.float32)
 

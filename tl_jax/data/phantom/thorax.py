@@ -96,7 +96,7 @@ class Paths:
     y: np.ndarray
 
 
-FIELD = 36.0
+FIELD = 33.0
 """Side of the detector's field in cm, at zoom 1."""
 
 
@@ -159,8 +159,8 @@ def draw_patient(rng: np.random.Generator) -> Patient:
         bone=rng.uniform(0.7, 1.25), cartilage=rng.uniform(0.35, 0.6),
         clavicle=(rng.uniform(-13.2, -11.4), rng.uniform(0.05, 0.3)),
         scapula=(s * rng.uniform(10.0, 13.0), rng.uniform(-0.1, 0.3)), breasts=breasts,
-        bubble=Ellipsoid(rng.uniform(4.0, 7.5), dome + rng.uniform(3.0, 5.0), -3.0, rng.uniform(0.5, 3.0),
-                         rng.uniform(0.4, 1.8), rng.uniform(0.5, 3.0)),
+        bubble=Ellipsoid(rng.uniform(4.0, 7.5), dome + rng.uniform(1.8, 3.5), -3.0, rng.uniform(0.5, 3.5),
+                         rng.uniform(0.3, 1.4), rng.uniform(0.5, 3.0)),
         vessels=vessels, vessel_mass=mass, mottle=(rng.uniform(0.02, 0.06), int(rng.integers(1 << 31))),
     )  # fmt: skip
 
@@ -287,7 +287,9 @@ def _bone(p: Patient, pose: Pose, x: np.ndarray, y: np.ndarray) -> np.ndarray:
             tube = np.sqrt(np.maximum(0, 1 - (beside / radius) ** 2)) - 0.62 * np.sqrt(
                 np.maximum(0, 1 - (beside / (0.72 * radius)) ** 2)
             )
-            seen = (np.abs(x) < reach) * (_ramp((across - p.cartilage) / 0.12) if front else 1.0)
+            seen = _ramp((reach + 0.3 - np.abs(x)) / 0.6) * (
+                _ramp((across - p.cartilage) / 0.12) if front else 1.0
+            )
             total += 2 * radius * tube * oblique * seen * (0.75 if front else 1.0)
     bend = p.scoliosis[0] * np.sin(y / 7 + p.scoliosis[1]) + 6.0 * pose.yaw
     body = np.maximum(0, 1 - ((x - bend) / p.spine) ** 2)
