@@ -28,7 +28,7 @@ def get_config(arg=""):
     c.preprocess = dict(mean=(0.5,), std=(0.25,))
     c.augment = dict(flip=True, flip_vertical=True, brightness=0.1, contrast=0.2)
     c.stages = [
-        dict(name="figures", duration="8 epochs", train="all", lr=3e-3, warmup="3%", weight_decay=0.02)
+        dict(name="figures", duration="6 epochs", train="all", lr=3e-3, warmup="3%", weight_decay=0.02)
     ]
     c.select = dict(metric="nll", every="1000 steps")
     c.checkpoint = dict(every="500 steps")

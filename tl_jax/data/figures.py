@@ -44,6 +44,7 @@ def source(config: Any) -> Table:
         splits=np.where(part == 0, "val", np.where(part == 1, "test", "train")),
         read=lambda i, at_least: _chunk(seed, n, i // _CHUNK)[i % _CHUNK],
         stamp=lambda i: f"{seed}/{i}",
+        caveat="these pictures are drawn by a program",
     )
 
 
@@ -69,8 +70,8 @@ def draw(key: jax.Array, kind: jax.Array) -> jax.Array:
     texture = jax.lax.switch(kind // len(FIGURES), _TEXTURES, ground)
     texture = (texture - texture.mean()) / (texture.std() + 1e-3)
     a = jax.random.uniform(much, (6,))
-    x = 0.5 + (0.03 + 0.12 * a[0]) * jnp.clip(texture, -2.5, 2.5)
-    strength = jnp.exp(jnp.log(0.12) + a[1] * jnp.log(5.0)) * jnp.where(a[2] < 0.5, -1, 1)
+    x = 0.5 + (0.02 + 0.12 * a[0] ** 2) * jnp.clip(texture, -2.5, 2.5)
+    strength = jnp.exp(jnp.log(0.15) + a[1] * jnp.log(5.0)) * jnp.where(a[2] < 0.5, -1, 1)
     x = x + strength * _figure(front, kind % len(FIGURES))
     slope = jax.random.uniform(light, (3,), minval=-0.2, maxval=0.2)
     x = x * (1 + slope[0] * _X + slope[1] * _Y) + slope[2]
@@ -111,8 +112,8 @@ def _rings(key: jax.Array) -> jax.Array:
 
 def _cells(key: jax.Array) -> jax.Array:
     """Distance to the border between the nearest of some points."""
-    points = jax.random.uniform(key, (20, 2), minval=-1.1, maxval=1.1)
-    distance = jnp.hypot(_X[..., None] - points[:, 0], _Y[..., None] - points[:, 1])
+    x, y = jax.random.uniform(key, (20, 2), minval=-1.1, maxval=1.1).T[:, None, None]
+    distance = jnp.hypot(_X[..., None] - x, _Y[..., None] - y)
     nearest = -jax.lax.top_k(-distance, 2)[0]
     return jnp.minimum(nearest[..., 1] - nearest[..., 0], 0.15)
 
@@ -120,19 +121,19 @@ def _cells(key: jax.Array) -> jax.Array:
 def _leaves(key: jax.Array) -> jax.Array:
     """Rectangles that cover one another."""
     place, size, shade = jax.random.split(key, 3)
-    centre = jax.random.uniform(place, (2, 40), minval=-1.1, maxval=1.1)
-    half = 0.08 + 0.5 * jax.random.uniform(size, (2, 40)) ** 2
-    inside = (jnp.abs(_X[..., None] - centre[0]) < half[0]) & (jnp.abs(_Y[..., None] - centre[1]) < half[1])
-    top = jnp.argmax(inside * jnp.arange(1, 41), axis=-1)
+    x, y = jax.random.uniform(place, (2, 1, 1, 40), minval=-1.1, maxval=1.1)
+    width, height = 0.08 + 0.5 * jax.random.uniform(size, (2, 1, 1, 40)) ** 2
+    inside = (jnp.abs(_X[..., None] - x) < width) & (jnp.abs(_Y[..., None] - y) < height)
+    top = jnp.argmax(inside * jnp.arange(1, 41)[None, None], axis=-1)
     return jax.random.normal(shade, (40,))[top]
 
 
 def _strokes(key: jax.Array) -> jax.Array:
     """Thin straight lines."""
-    a = jax.random.uniform(key, (3, 14))
-    angle = np.pi * a[0]
-    away = jnp.abs(_X[..., None] * jnp.cos(angle) + _Y[..., None] * jnp.sin(angle) - 2 * a[1] + 1)
-    return jnp.sum(jnp.exp(-((away / (0.02 + 0.04 * a[2])) ** 2)), axis=-1)
+    turn, offset, width = jax.random.uniform(key, (3, 1, 1, 14))
+    angle = np.pi * turn
+    away = jnp.abs(_X[..., None] * jnp.cos(angle) + _Y[..., None] * jnp.sin(angle) - 2 * offset + 1)
+    return jnp.sum(jnp.exp(-((away / (0.02 + 0.04 * width)) ** 2)), axis=-1)
 
 
 _TEXTURES = (
@@ -150,7 +151,7 @@ _TEXTURES = (
 def _figure(key: jax.Array, kind: jax.Array) -> jax.Array:
     """A figure's mask (96, 96) in 0…1, with a random place, turn, size and softness of its edge."""
     a = jax.random.uniform(key, (6,))
-    size, angle = 0.2 + 0.3 * a[0], 2 * np.pi * a[1]
+    size, angle = 0.25 + 0.3 * a[0], 2 * np.pi * a[1]
     x, y = _X - 1.2 * (a[2] - 0.5), _Y - 1.2 * (a[3] - 0.5)
     u, v = x * jnp.cos(angle) + y * jnp.sin(angle), y * jnp.cos(angle) - x * jnp.sin(angle)
     u, v = u / size, v / size
@@ -177,7 +178,7 @@ def _figure(key: jax.Array, kind: jax.Array) -> jax.Array:
             radius - 1,
         ]
     )
-    soft = 0.02 + 0.2 * a[4] ** 2
+    soft = 0.02 + 0.15 * a[4] ** 2
     mask = jax.nn.sigmoid(-edges[kind] / soft)
     mask = jnp.where(kind == 9, mask * (0.5 + 0.5 * jnp.sin(10 * u + 6 * a[5])), mask)
     return jnp.where(kind == 0, 0.0, mask)
