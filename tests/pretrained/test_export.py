@@ -96,6 +96,22 @@ def test_a_failure_or_a_kill_leaves_no_folder(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_halves_the_file_and_rounds(dtype: str, tmp_path: Path) -> None:
+    model, _ = pretrained.load(folders.FIXTURES / "vit")
+    whole, half = (
+        pretrained.export(model, tmp_path / name, classes=("a", "b", "c"), dtype=name)
+        for name in ("float32", dtype)
+    )
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (whole, half)]
+    assert sizes[1] < 0.65 * sizes[0]
+    again, _ = pretrained.load(half)
+    for path, leaf in split(model)[1].items():
+        np.testing.assert_array_equal(split(again)[1][path], leaf.astype(dtype).astype(np.float32))
+    with pytest.raises(PretrainedError, match="dtype='int8' is none of float32, float16, bfloat16"):
+        pretrained.export(model, tmp_path / "out", classes=("a", "b", "c"), dtype="int8")
+
+
 def test_what_is_not_written(tmp_path: Path) -> None:
     model, _ = pretrained.load(folders.FIXTURES / "vit")
     with pytest.raises(PretrainedError, match=r"2 class names for a head of \[3\] outputs"):

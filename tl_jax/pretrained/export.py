@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from tl_jax import backbones
@@ -19,6 +20,8 @@ from tl_jax.pretrained.errors import PretrainedError
 from tl_jax.pretrained.files import CONFIG, PREPROCESSOR, SAFETENSORS
 from tl_jax.pretrained.preprocess import to_processor
 from tl_jax.pretrained.rules import to_theirs
+
+DTYPES = ("float32", "float16", "bfloat16")
 
 _STALE = (  # facts of the source's file, not of ours
     "_name_or_path",
@@ -36,8 +39,9 @@ def export(
     *,
     classes: Sequence[str],
     extra: Mapping[str, Any] | None = None,
+    dtype: str = "float32",
 ) -> Path:
-    """Writes ``config.json``, ``model.safetensors`` (float32) and ``preprocessor_config.json``.
+    """Writes ``config.json``, ``model.safetensors`` and ``preprocessor_config.json``.
 
     A new folder appears whole or not at all. In one that is there already the three files are replaced one
     by one, each whole, and other files stay.
@@ -47,10 +51,13 @@ def export(
       folder: where to.
       classes: names of the head's outputs, in order.
       extra: further keys for ``config.json``; none may be one of its own.
+      dtype: of the file's numbers, one of `DTYPES`; half of them halves the file, and rounds.
 
     Raises:
       PretrainedError: if the names do not fit the head, or ``extra`` the config.
     """
+    if dtype not in DTYPES:
+        raise PretrainedError(f"dtype={dtype!r} is none of {', '.join(DTYPES)}")
     folder, classes = Path(folder), tuple(map(str, classes))
     _, params, stats = split(model)
     leaves = jax.device_get({**params, **stats})
@@ -58,12 +65,19 @@ def export(
     if outputs != {len(classes)}:
         raise PretrainedError(f"{len(classes)} class names for a head of {sorted(outputs)} outputs")
     config = {key: value for key, value in model.spec.config.items() if key not in _STALE}
-    config = {**labels.renamed(config, classes), "dtype": "float32"}
+    config = {**labels.renamed(config, classes), "dtype": dtype}
     if taken := sorted(set(config) & set(extra or {})):
         raise PretrainedError(f"extra keys for {CONFIG} that it has already: {', '.join(taken)}")
     arrays = to_theirs(leaves, backbones.family(config).table(config))
-    if not_finite := [name for name, array in arrays.items() if not np.all(np.isfinite(array))]:
-        raise PretrainedError(f"arrays with NaN or infinity are not written: {', '.join(not_finite)}")
+    with np.errstate(over="ignore"):
+        arrays = {
+            name: array.astype(jnp.dtype(dtype)) if array.dtype.kind == "f" else array
+            for name, array in arrays.items()
+        }
+    if not_finite := [name for name, array in arrays.items() if not jnp.isfinite(array).all()]:
+        raise PretrainedError(
+            f"arrays with NaN or infinity in {dtype} are not written: {', '.join(not_finite)}"
+        )
     writers: dict[str, Callable[[Path], None]] = {  # the config last: it makes the folder a model
         SAFETENSORS: lambda path: _write_arrays(path, arrays),
         PREPROCESSOR: lambda path: _write_json(path, to_processor(model.spec.preprocess)),
