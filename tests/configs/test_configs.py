@@ -1,0 +1,48 @@
+"""The configs of the repository: every argument completes, and the README's default needs no download."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tl_jax import config as configs
+
+ROOT = Path(__file__).resolve().parents[2] / "configs"
+ARGUMENTS = [
+    *[("xray.py", arg) for arg in ("", "resnet18", "resnet50", "vit")],
+    ("pretrain.py", ""),
+    *[("folder.py", arg) for arg in ("", "linear_probe", "full", "head_then_all", "lp_ft", "head_then_top")],
+    *[("folder.py", arg) for arg in ("gradual", "scratch")],
+]
+
+
+def get(file: str, arg: str) -> Any:
+    config = runpy.run_path(str(ROOT / file))["get_config"](arg)
+    if file == "folder.py" or arg:
+        config.data.root = "somewhere"
+    return configs.complete(config)
+
+
+@pytest.mark.parametrize(("file", "arg"), ARGUMENTS)
+def test_every_argument_completes(file: str, arg: str) -> None:
+    configs.validate(get(file, arg))
+
+
+@pytest.mark.parametrize("file", ["xray.py", "folder.py"])
+def test_an_unknown_argument_is_refused_with_those_there_are(file: str) -> None:
+    with pytest.raises(ValueError, match=r"(linear_probe|resnet18).*"):
+        get(file, "nonsense")
+
+
+def test_every_config_is_listed_here() -> None:
+    assert {path.name for path in ROOT.glob("*.py")} == {file for file, _ in ARGUMENTS}
+
+
+def test_the_default_needs_nothing_from_outside() -> None:
+    config = get("xray.py", "")
+    assert config.model.pretrained == "embedded"
+    assert (config.data.source, config.data.name) == ("tfds", "chest_phantom")
+    assert not config.augment.flip
