@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 import time
 from collections.abc import Mapping
@@ -14,7 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from tl_jax.workdir import Workdir
 
-log = logging.getLogger("tl_jax")
+PAUSE = 10.0
+"""Seconds between lines about the loss where there is no live bar."""
 
 
 class Journal:
@@ -28,14 +28,12 @@ class Journal:
         self._log = open(workdir.log, "a", encoding="utf-8")  # noqa: SIM115
         self._metrics: Any = None
         self._board: Any = None
+        self._said = time.monotonic()
 
     def say(self, text: str) -> None:
         """A line for people: on the screen, and with its time in log.txt."""
         self.console.print(text, markup=False)
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-        for line in text.splitlines():
-            self._log.write(f"{stamp} {line}\n")
-        self._log.flush()
+        self._write(text)
 
     def open(self, step: int) -> None:
         """Starts the record after ``step``: what an interrupted run wrote beyond it is dropped, since
@@ -82,10 +80,24 @@ class Journal:
         if self._bar is not None:
             self._bar.update(self._task, completed=step, total=total, description=stage)
 
-    def note(self, text: str) -> None:
-        """What the bar says beside itself."""
+    def pace(self, step: int, *, total: int, stage: str, loss: float, rate: float, left: float) -> None:
+        """How training goes: beside the bar, else as a line every few seconds; always in log.txt.
+
+        ``rate`` in images a second, ``left`` in seconds."""
+        note = f"loss {loss:.4f}  {rate:.0f} images/s"
+        line = f"step {step:>6} of {total}  {stage}  {note}  {left_over(left)}"
+        self._write(line)
         if self._bar is not None:
-            self._bar.update(self._task, note=text)
+            self._bar.update(self._task, note=note)
+        elif time.monotonic() - self._said >= PAUSE:
+            self.console.print(line, markup=False)
+            self._said = time.monotonic()
+
+    def _write(self, text: str) -> None:
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+        for line in text.splitlines():
+            self._log.write(f"{stamp} {line}\n")
+        self._log.flush()
 
     def close(self) -> None:
         if self._bar is not None:
@@ -93,3 +105,8 @@ class Journal:
         for file in (self._metrics, self._board, self._log):
             if file is not None:
                 file.close()
+
+
+def left_over(seconds: float) -> str:
+    """Time left, in words."""
+    return f"{seconds:.0f} s left" if seconds < 100 else f"{seconds / 60:.0f} min left"

@@ -77,7 +77,11 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
             "fit": config.data.fit,
             "resample": job.resample,
         },
-        "data": {"fingerprint": job.data.fingerprint, "notes": list(job.data.notes)},
+        "data": {
+            "fingerprint": job.data.fingerprint,
+            "notes": list(job.data.notes),
+            "caveat": job.data.caveat,
+        },
         "seed": config.seed,
         "versions": {"jax": jax.__version__},
     }
@@ -86,6 +90,8 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
     journal.say(evaluation.format_table(result["val"]))
     journal.say("test:")
     journal.say(evaluation.format_table(result["test"]))
+    if job.data.caveat:
+        journal.say(f"Remember: {job.data.caveat}.")
     journal.say(f"result: {folder.result}")
     return result
 

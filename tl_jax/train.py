@@ -250,7 +250,15 @@ class Trainer:
                 "images_per_second": rate,
             },
         )
-        self.journal.note(f"loss {loss:.4f}  {rate:.0f} images/s")
+        total = self._total()
+        self.journal.pace(
+            at,
+            total=total,
+            stage=self.config.stages[number].name,
+            loss=loss,
+            rate=rate,
+            left=(total - at) * batch / max(rate, 1e-9),
+        )
 
     def _total(self) -> int:
         """Steps of the whole run, as far as is known now."""

@@ -21,7 +21,7 @@ class Data:
     """``train.images`` are on the canvas, ``val`` and ``test`` ones as the network sees them.
 
     ``channels``: what the pictures have, 1 or 3; ``at_least``: the side in pixels that decoding kept.
-    ``notes``: lines to print. ``fingerprint``: digest of every picture, label and split.
+    ``notes``: lines to print; ``caveat``: of the table. ``fingerprint``: digest of every picture, label and split.
     """
 
     train: Split
@@ -31,6 +31,7 @@ class Data:
     channels: int
     at_least: int
     notes: tuple[str, ...]
+    caveat: str
     fingerprint: str
 
 
@@ -106,6 +107,7 @@ def load(
         channels=pictures.channels,
         at_least=at_least,
         notes=tuple(notes),
+        caveat=table.caveat,
         fingerprint=_fingerprint(table, where, pictures.digests, facts),
     )
 
@@ -144,7 +146,7 @@ def _rows(config: Any, *, training: bool = True) -> tuple[Table, list[str]]:
     """The source's table limited to the classes asked for, and its notes."""
     table = sources.read(config, training=training)
     checks.check_table(table)
-    notes = list(table.notes)
+    notes = [line for line in (table.caveat, *table.notes) if line]
     if config.classes:
         have = set(table.labels.tolist())
         absent = [name for name in config.classes if name not in have]

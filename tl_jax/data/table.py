@@ -28,6 +28,7 @@ class Table:
     stay at least that long. It raises `BadImageError`. ``stamp(i)`` identifies the picture's content
     cheaply (size and modification time, or a digest), for cache keys. ``grouped`` says whether the
     source named groups at all. ``notes`` are lines to print: what was passed over, what was assumed.
+    ``caveat`` is what must stand beside every number measured here, such as that nobody was ill.
     """
 
     ids: np.ndarray
@@ -39,6 +40,7 @@ class Table:
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
     grouped: bool = False
     notes: tuple[str, ...] = ()
+    caveat: str = ""
 
     def __len__(self) -> int:
         return len(self.ids)

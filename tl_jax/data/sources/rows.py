@@ -33,6 +33,7 @@ class Rows:
     columns: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    caveat: str = ""
 
     def check(self, config: Any, head: str, advice: str = "", *, training: bool) -> None:
         """Raises SourceError with all problems; when ``training``, those of given splits too."""
@@ -65,6 +66,7 @@ def table(rows: Rows, source: Files | Records) -> Table:
         columns={name: _text(values) for name, values in rows.columns.items()},
         grouped=rows.groups is not None,
         notes=tuple(rows.notes),
+        caveat=rows.caveat,
     )
 
 

@@ -65,6 +65,7 @@ class _Reading:
         taken = set(self.names.values())
         facts = [name for name in self.features if name not in taken and _is_scalar(self.features[name])]
         self.rows = Rows(groups=[] if "group" in self.names else None, columns={name: [] for name in facts})
+        self.rows.caveat = getattr(builder, "CAVEAT", "")
         self.places: list[tuple[str, int]] = []
         self.unlabelled: list[str] = []
 
