@@ -1,0 +1,6 @@
+from typing import Any
+
+class FieldReference:
+    def __init__(self, default: Any, field_type: type | None = ...) -> None: ...
+
+class RequiredValueError(Exception): ...
