@@ -30,15 +30,16 @@ def get_config(arg=""):
         c.data = dict(source="folder", group=r"person\d+|IM-\d+", fit="squash")
         c.model = dict(pretrained=HUB[arg])
     else:
-        c.data = dict(source="tfds", name="chest_phantom", image_size=96)
-        c.data.features = dict(group="patient", id="id")
+        named = dict(group="patient", id="id")
+        c.data = dict(source="tfds", name="chest_phantom", image_size=96, features=named)
         c.model = dict(pretrained="embedded")
     # No flips: a mirrored chest has its heart on the wrong side.
     c.augment = dict(scale=(0.8, 1.0), rotate=5.0, shift=0.03, brightness=0.1, contrast=0.2)
+    epochs, lr = ("5 epochs", 1e-4) if arg else ("12 epochs", 1e-3)
     c.stages = [
         # The new head first, so that its random start does not disturb the features below.
         dict(name="head", train="head", duration="2 epochs", lr=3e-3),
-        dict(name="all", train="all", duration="6 epochs", lr=1e-3 if not arg else 1e-4),
+        dict(name="all", train="all", duration=epochs, lr=lr),
     ]
     for stage in c.stages:
         stage.update(warmup="5%", weight_decay=0.02, layer_decay=0.9)
