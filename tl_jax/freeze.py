@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import jax
 from flax import nnx
 
 from tl_jax.backbones.anatomy import Backbone, set_mode, split
@@ -232,8 +231,9 @@ def _groups(
             continue
         rule = rules.get(path)
         scale = (rule["lr_scale"] if rule else 1.0) * stage["layer_decay"] ** (top - model.depth(path))
-        own_decay = rule is not None and rule["weight_decay"] >= 0
-        decay = rule["weight_decay"] if own_decay else stage["weight_decay"]
+        decay, own_decay = stage["weight_decay"], False
+        if rule and rule["weight_decay"] >= 0:
+            decay, own_decay = rule["weight_decay"], True
         decay = 0.0 if stage["optimizer"] == "adam" else decay
         if decay > 0 and (own_decay or path.rpartition("/")[2] in _DECAYED):
             decayed.add(path)
@@ -262,6 +262,6 @@ def _unique(name: str, taken: set[str]) -> str:
     return next(candidate for candidate in candidates if candidate not in taken)
 
 
-def count(leaves: Mapping[str, jax.Array]) -> int:
+def count(leaves: Mapping[str, Any]) -> int:
     """Number of values in the leaves."""
     return sum(leaf.size for leaf in leaves.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -82,8 +83,9 @@ def prepare(config: ConfigDict, say: Callable[[str], None] = print) -> Job:
     positive_class(config.evaluation.positive, data.classes)
 
     channels = 1 if data.channels == 1 and config.model.gray == "sum" else facts.channels
-    common = dict(image_size=size, channels=channels, dropout=config.model.dropout, seed=config.seed)
-    if name:
+    dropout, seed = config.model.dropout, config.seed
+    common: dict[str, Any] = dict(image_size=size, channels=channels, dropout=dropout, seed=seed)
+    if facts.folder is not None:
         model, report = pretrained.load(
             facts.folder,
             num_classes=task.outputs(len(data.classes)),

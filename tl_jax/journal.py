@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from tl_jax.pace import left_over
 from tl_jax.workdir import Workdir
 
 PAUSE = 10.0
@@ -105,8 +106,3 @@ class Journal:
         for file in (self._metrics, self._board, self._log):
             if file is not None:
                 file.close()
-
-
-def left_over(seconds: float) -> str:
-    """Time left, in words."""
-    return f"{seconds:.0f} s left" if seconds < 100 else f"{seconds / 60:.0f} min left"

@@ -13,7 +13,7 @@ bias correction: with one count for all, a new leaf's first step would be severa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +55,7 @@ def kind(stage: Mapping[str, Any]) -> str:
     return "adam"
 
 
-def moments(state: optax.OptState) -> Moments:
+def moments(state: Any) -> Moments:
     """The state by path, whatever group a path is in."""
     found: Moments = {}
     for group in state.inner_states.values():
@@ -65,7 +65,7 @@ def moments(state: optax.OptState) -> Moments:
     return found
 
 
-def with_moments(state: optax.OptState, kept: Mapping[str, Any]) -> optax.OptState:
+def with_moments(state: Any, kept: Mapping[str, Any]) -> Any:
     """``state`` with the moments of every path that both have taken from ``kept``."""
     groups = {}
     for name, group in state.inner_states.items():
@@ -96,10 +96,10 @@ def clip(grads: Leaves, limit: jax.Array, length: jax.Array) -> Leaves:
 def _per_leaf(transform: optax.GradientTransformation) -> optax.GradientTransformation:
     """``transform`` for each path on its own. Masked leaves (those of other groups) have no state."""
 
-    def init(params: Leaves) -> Moments:
+    def init(params: Any) -> Moments:
         return {path: transform.init(leaf) for path, leaf in params.items() if not _is_masked(leaf)}
 
-    def update(updates: Leaves, state: Moments, params: Any = None) -> tuple[Leaves, Moments]:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Leaves, Moments]:
         del params
         pairs = {path: transform.update(updates[path], leaf) for path, leaf in state.items()}
         new = {path: pairs[path][0] if path in pairs else leaf for path, leaf in updates.items()}
@@ -111,7 +111,7 @@ def _per_leaf(transform: optax.GradientTransformation) -> optax.GradientTransfor
 def _decay_and_scale(name: str, decayed: frozenset[str]) -> optax.GradientTransformationExtraArgs:
     """-lr · (direction + weight_decay · parameter), the decoupled decay of Loshchilov & Hutter 2019."""
 
-    def update(updates: Leaves, state: Any, params: Leaves, *, lr: Any, weight_decay: Any, **_: Any) -> Any:
+    def update(updates: Any, state: Any, params: Any = None, *, lr: Any, weight_decay: Any, **_: Any) -> Any:
         def move(path: str, update: jax.Array) -> jax.Array:
             if path in decayed:
                 update = update + weight_decay[name] * params[path]
@@ -120,7 +120,12 @@ def _decay_and_scale(name: str, decayed: frozenset[str]) -> optax.GradientTransf
         moved = {p: leaf if _is_masked(leaf) else move(p, leaf) for p, leaf in updates.items()}
         return moved, state
 
-    return optax.GradientTransformationExtraArgs(lambda _: optax.EmptyState(), update)
+    def init(params: Any) -> optax.OptState:
+        del params
+        return optax.EmptyState()
+
+    # Optax's type has no names for the further arguments that its own protocol allows.
+    return optax.GradientTransformationExtraArgs(init, cast(Any, update))
 
 
 def _is_masked(leaf: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tl_jax import freeze
 from tl_jax.freeze import FROZEN, FreezePlan, part_of
@@ -65,7 +65,7 @@ def _rows(job: Job, plan: FreezePlan, number: int) -> list[tuple[str, ...]]:
     return rows
 
 
-def _parts(paths: Sequence[str] | dict[str, object]) -> str:
+def _parts(paths: Iterable[str]) -> str:
     """ "stem, blocks 0-7, neck": the parts the paths lie in."""
     found = {part_of(path) for path in paths}
     numbers = sorted(int(part.partition("/")[2]) for part in found if part.startswith("blocks/"))

@@ -76,7 +76,7 @@ def cost(job: Job, number: int) -> Cost:
     opt = jax.eval_shape(program.tx.init, trained)
     ema = {**trained, **moving} if job.config.ema else {}
     anchors = trained if job.config.loss.l2_sp else {}
-    weights = np.ones(job.recipe.classes, np.float32)
+    weights = jnp.ones(job.recipe.classes, np.float32)
     rows = job.config.batch_size // job.config.accumulate
     pictures = (rows, *job.data.train.images.shape[1:])
     batch = {

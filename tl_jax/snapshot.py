@@ -80,7 +80,7 @@ class Snapshots:
         record = {"progress": asdict(progress), "stage": stage, **self._identity()}
         checkpoint.save(self.workdir.last, progress.step, arrays, record)
         checkpoint.prune(self.workdir.last, progress.step)
-        checkpoint.prune(self.workdir.best, progress.best and progress.best["step"])
+        checkpoint.prune(self.workdir.best, progress.best["step"] if progress.best else None)
 
     def resume(self, say: Callable[[str], None]) -> Snapshot | None:
         """The last snapshot, or None where there is none to go on from.
@@ -106,7 +106,7 @@ class Snapshots:
             "ema": {**trained, **moving} if self.job.config.ema else {},
         }
         arrays = checkpoint.restore(self.workdir.last, at, target)
-        checkpoint.prune(self.workdir.best, progress.best and progress.best["step"])
+        checkpoint.prune(self.workdir.best, progress.best["step"] if progress.best else None)
         return Snapshot(
             progress,
             {**params, **arrays["params"]},

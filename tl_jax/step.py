@@ -140,8 +140,9 @@ def apply(
     clipped = optim.clip(grads, hyper.clip, length)
     names = [group.name for group in plan.groups]
     lr, decay = dict(zip(names, hyper.lr, strict=True)), dict(zip(names, hyper.weight_decay, strict=True))
+    updates: Any
     updates, opt = tx.update(clipped, state.opt, state.params, lr=lr, weight_decay=decay)
-    params = optax.apply_updates(state.params, updates)
+    params: Any = optax.apply_updates(state.params, updates)
     averaged = {**params, **state.stats}
     ema = {path: hyper.ema * old + (1 - hyper.ema) * averaged[path] for path, old in state.ema.items()}
 

@@ -20,10 +20,10 @@ from tl_jax import optim, programs, schedule, sharding, step
 from tl_jax.backbones.anatomy import Leaves
 from tl_jax.data.feed import Feed
 from tl_jax.evaluation import is_better, quick
-from tl_jax.freeze import FreezePlan
 from tl_jax.interrupt import Interrupted, Stop
 from tl_jax.job import Job
 from tl_jax.journal import Journal
+from tl_jax.pace import Clock
 from tl_jax.predictor import Predictor
 from tl_jax.snapshot import Progress, Snapshot, Snapshots
 from tl_jax.tasks import classification
@@ -78,7 +78,7 @@ class Trainer:
         take_step = self._step_function(number)
         end = progress.stage_start + self.job.durations[number]
         self.stop.graceful = True
-        clock = _Clock(progress)
+        clock = Clock(progress)
         while True:
             if progress.measured < progress.step and self._is_measure_due(end):
                 self._measure(number)
@@ -141,7 +141,7 @@ class Trainer:
 
         def take_step(number: int) -> step.Metrics:
             store, index = self.feed.batch(number)
-            hyper = _hyper(self.config, settings, plan, number - start, length, warmup)
+            hyper = schedule.hyper(self.config, settings, plan, number - start, length, warmup)
             at = np.int32(number)
             if parts == 1:
                 nonlocal compiled
@@ -223,14 +223,15 @@ class Trainer:
             self.state.ema,
         )
 
-    def _log(self, number: int, metrics: step.Metrics, clock: _Clock) -> None:
+    def _log(self, number: int, metrics: step.Metrics, clock: Clock) -> None:
         metrics = jax.device_get(metrics)
         at, batch = self.progress.step, self.config.batch_size
+        stage = self.config.stages[number].name
         rate = clock.lap(self.progress) * batch
         loss = float(metrics["loss"])
         if not np.isfinite(loss):
             raise FloatingPointError(
-                f"the loss is {loss} at step {at} (stage {self.config.stages[number].name!r}): the "
+                f"the loss is {loss} at step {at} (stage {stage!r}): the "
                 "learning rate is probably too high, or the precision too low. Lower stages[…].lr or "
                 "lengthen stages[…].warmup, and choose a new --workdir."
             )
@@ -242,7 +243,7 @@ class Trainer:
         self.journal.record(
             at,
             {
-                "stage": self.config.stages[number].name,
+                "stage": stage,
                 "epoch": at * batch / len(self.job.data.train),
                 "loss": loss,
                 "grad_norm": float(metrics["grad_norm"]),
@@ -250,48 +251,12 @@ class Trainer:
                 "images_per_second": rate,
             },
         )
-        total = self._total()
-        self.journal.pace(
-            at,
-            total=total,
-            stage=self.config.stages[number].name,
-            loss=loss,
-            rate=rate,
-            left=(total - at) * batch / max(rate, 1e-9),
-        )
+        left = (self._total() - at) * batch / max(rate, 1e-9)
+        self.journal.pace(at, total=self._total(), stage=stage, loss=loss, rate=rate, left=left)
 
     def _total(self) -> int:
         """Steps of the whole run, as far as is known now."""
         return self.progress.stage_start + sum(self.job.durations[self.progress.stage :])
-
-
-class _Clock:
-    """Steps a second, and the training time in ``progress.seconds``, evaluation left out."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.restart(progress)
-
-    def restart(self, progress: Progress) -> None:
-        self.since, self.step = time.monotonic(), progress.step
-
-    def lap(self, progress: Progress) -> float:
-        seconds, steps = time.monotonic() - self.since, progress.step - self.step
-        progress.seconds += seconds
-        self.restart(progress)
-        return steps / max(seconds, 1e-9)
-
-
-def _hyper(config: Any, settings: Any, plan: FreezePlan, at: int, length: int, warmup: int) -> step.Hyper:
-    """The numbers of step ``at`` of a stage."""
-    share = schedule.factor(settings.schedule, at, steps=length, warmup=warmup, final=settings.final_lr)
-    return step.Hyper(
-        lr=np.array([settings.lr * share * group.lr_scale for group in plan.groups], np.float32),
-        weight_decay=np.array([group.weight_decay for group in plan.groups], np.float32),
-        clip=np.float32(settings.clip),
-        l2_sp=np.float32(config.loss.l2_sp),
-        # The average warms up, so that the first weights do not weigh on it for long.
-        ema=np.float32(min(config.ema, (1 + at) / (10 + at))),
-    )
 
 
 def _pieces(store: Any, index: Any, parts: int) -> Iterable[tuple[Any, Any]]:

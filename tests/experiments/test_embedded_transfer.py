@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from experiments import embedded_transfer
-from tl_jax import backbones
+from tl_jax import backbones, pretrained
 from tl_jax import config as configs
-from tl_jax import pretrained
 
 
 def test_the_arms_differ_only_in_their_weights() -> None:

@@ -20,8 +20,8 @@ from flax import nnx
 Carry = Mapping[str, jax.Array]
 """What one block hands to the next: ``{"x": …, "mask": …}``; the leading axis is the batch."""
 
-Leaves = dict[str, jax.Array]
-"""Arrays by path, such as ``{"stem/conv/kernel": …}``."""
+Leaves = dict[str, Any]
+"""Arrays by path, such as ``{"stem/conv/kernel": …}``: of JAX, of NumPy, or only their shapes."""
 
 
 @dataclass(frozen=True)

@@ -63,8 +63,9 @@ def affine(keys: jax.Array, settings: Mapping[str, Any]) -> jax.Array:
     most the picture's, anywhere inside. Rotation turns about the crop's centre.
     """
     area, aspect, place, turn, move, sign = _split(keys, 6)
-    share = _uniform(area, *settings["scale"])
-    ratio = jnp.exp(_uniform(aspect, *(math.log(value) for value in settings["ratio"])))
+    (small, large), (flat, tall) = settings["scale"], settings["ratio"]
+    share = _uniform(area, small, large)
+    ratio = jnp.exp(_uniform(aspect, math.log(flat), math.log(tall)))
     sides = jnp.minimum(jnp.stack([jnp.sqrt(share / ratio), jnp.sqrt(share * ratio)], -1), 1.0)
     centre = (1 - sides) * _uniform(place, -0.5, 0.5, (2,))
     centre = centre + settings["shift"] * _uniform(move, -1, 1, (2,))

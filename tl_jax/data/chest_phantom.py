@@ -26,7 +26,7 @@ PATIENTS = {"train": (0, 400), "validation": (400, 520), "test": (520, 760)}
 class ChestPhantom(tfds.core.GeneratorBasedBuilder):
     """Simulated chest radiographs, normal or with pneumonia."""
 
-    CAVEAT = "these radiographs are SIMULATED: no patient, no diagnosis; the numbers only show that the program works"
+    CAVEAT = "these radiographs are SIMULATED: no patients; the numbers only show that the program works"
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "760 simulated patients."}

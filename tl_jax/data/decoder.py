@@ -18,6 +18,7 @@ import numpy as np
 from tl_jax.data import decode
 from tl_jax.data.sources.errors import counted
 from tl_jax.data.table import BadImageError, Table
+from tl_jax.pace import left_over
 
 SECONDS = 5.0
 """Between two lines about progress."""
@@ -73,7 +74,7 @@ class _Progress:
             rate = self.done / (now - self.start)
             self.say(
                 f"decoded {self.done:,} of {counted(self.total, 'picture')}, {rate:,.0f} a second, "
-                + (f"{left:.0f} s left" if left < 100 else f"{left / 60:.0f} min left")
+                f"{left_over(left)}"
             )
 
 

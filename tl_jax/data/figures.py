@@ -152,7 +152,7 @@ def _figure(key: jax.Array, kind: jax.Array) -> jax.Array:
     """A figure's mask (96, 96) in 0…1, with a random place, turn, size and softness of its edge."""
     a = jax.random.uniform(key, (6,))
     size, angle = 0.25 + 0.3 * a[0], 2 * np.pi * a[1]
-    x, y = _X - 1.2 * (a[2] - 0.5), _Y - 1.2 * (a[3] - 0.5)
+    x, y = jnp.asarray(_X) - 1.2 * (a[2] - 0.5), jnp.asarray(_Y) - 1.2 * (a[3] - 0.5)
     u, v = x * jnp.cos(angle) + y * jnp.sin(angle), y * jnp.cos(angle) - x * jnp.sin(angle)
     u, v = u / size, v / size
     radius, turn = jnp.hypot(u, v), jnp.arctan2(v, u)

@@ -21,7 +21,8 @@ class Data:
     """``train.images`` are on the canvas, ``val`` and ``test`` ones as the network sees them.
 
     ``channels``: what the pictures have, 1 or 3; ``at_least``: the side in pixels that decoding kept.
-    ``notes``: lines to print; ``caveat``: of the table. ``fingerprint``: digest of every picture, label and split.
+    ``notes``: lines to print; ``caveat``: of the table. ``fingerprint``: digest of every picture, label
+    and split.
     """
 
     train: Split

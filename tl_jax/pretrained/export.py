@@ -111,7 +111,10 @@ def _write_folder(folder: Path, writers: Mapping[str, Callable[[Path], None]]) -
 def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     from safetensors.numpy import save_file
 
+    path.touch()
+    mode = path.stat().st_mode  # what the umask gives; safetensors would leave a file for its owner alone
     save_file(dict(arrays), str(path), metadata={"format": "pt"})  # transformers insists on the format
+    path.chmod(mode)
     _sync(path)
 
 
