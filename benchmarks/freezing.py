@@ -1,0 +1,90 @@
+"""What does freezing save? One training step with less and less of a ViT-Tiny trained.
+
+    python -m benchmarks.freezing
+
+The step is the one that a run takes (augmentation, forward, backward, update), on random pictures of 224
+pixels. Steps with different parts frozen take turns; the ratio is to training everything.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import pairs
+from tl_jax import config as configs
+from tl_jax import job, programs, schedule, step
+from tl_jax.data.table import Table
+
+PARTS = ("all", "last 6", "last 2", "head")
+ROUNDS = 5
+ARCH = dict(
+    model_type="vit", hidden_size=192, num_hidden_layers=12, num_attention_heads=3, intermediate_size=768
+)
+
+
+def noise(config: Any) -> Table:
+    """A source of random pictures in two classes: 32 to train, 50 for validation, 2 to test."""
+    names = np.array([f"{i:03d}" for i in range(84)])
+    return Table(
+        ids=names,
+        labels=np.where(np.arange(84) % 2 == 0, "even", "odd"),
+        groups=names,
+        splits=np.array(["train"] * 32 + ["val"] * 50 + ["test"] * 2),
+        read=lambda i, at_least: np.random.default_rng(i).integers(0, 256, (224, 224, 3), dtype=np.uint8),
+        stamp=str,
+    )
+
+
+def prepared(batch_size: int) -> job.Job:
+    """A job with one stage for each of `PARTS`."""
+    config = configs.complete(
+        dict(
+            batch_size=batch_size,
+            data=dict(source=noise, image_size=224, cache=""),
+            model=dict(pretrained="", arch=ARCH),
+            stages=[dict(name=part, train=part, duration="10 steps", lr=1e-4) for part in PARTS],
+        )
+    )
+    return job.prepare(config, say=lambda line: None)
+
+
+class Step:
+    """The compiled step of one stage; a call takes it and waits."""
+
+    def __init__(self, work: job.Job, number: int) -> None:
+        plan, program = work.plans[number], programs.build(work, number)
+        trained, frozen = plan.partition(work.base_params)
+        moving, still = plan.partition_statistics(work.base_stats)
+        self.state = jax.tree.map(jnp.array, step.State(trained, moving, program.tx.init(trained), {}))
+        self.fixed = step.Fixed(frozen, still, {}, jnp.ones(work.recipe.classes))
+        rows = work.config.batch_size
+        images, labels = work.data.train.images[:rows], work.data.train.labels[:rows]
+        self.batch = {"image": jnp.asarray(images), "label": jnp.asarray(labels, jnp.int32)}
+        self.hyper = schedule.hyper(work.config, work.config.stages[number], plan, 0, 10, 0)
+        self.whole = program.whole
+
+    def __call__(self) -> None:
+        self.state, metrics = self.whole(
+            self.state, self.fixed, self.batch, None, jax.random.key(0), np.int32(0), self.hyper
+        )
+        jax.block_until_ready((self.state, metrics))
+
+
+def main(argv: list[str]) -> int:
+    batch_size = int(argv[1]) if len(argv) > 1 else 32
+    work = prepared(batch_size)
+    found = pairs.seconds({part: Step(work, i) for i, part in enumerate(PARTS)}, rounds=ROUNDS)
+    print(f"ViT-Tiny, 224 px, batch of {batch_size}, {jax.default_backend()}, median of {ROUNDS} steps")
+    print("  trained   seconds a step   images/s   faster than all")
+    for part, taken in found.items():
+        print(f"  {part:<8} {taken:>15.3f} {batch_size / taken:>10.0f} {found['all'] / taken:>14.2f} ×")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
