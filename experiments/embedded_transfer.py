@@ -1,6 +1,6 @@
 """Does the embedded network help? Pretrained against random weights on few simulated radiographs.
 
-    python -m experiments.embedded_transfer --seeds=5 --workdir=runs/embedded_transfer
+    python -m experiments.embedded_transfer --seeds=5 --steps=200 --workdir=runs/embedded_transfer
 
 Both arms are the same network, trained whole for the same steps on the same labelled pictures; each may
 choose its learning rate by validation AUROC, over the same list. The labelled pictures are those of some
@@ -18,10 +18,9 @@ from absl import flags as absl_flags
 
 LABELLED = 200
 LEARNING_RATES = (3e-4, 1e-3, 3e-3)
-STEPS = "600 steps"
 
 
-def variation(arm: str, lr: float, seed: int, fraction: float) -> Any:
+def variation(arm: str, lr: float, seed: int, fraction: float, steps: int) -> Any:
     """The config of one run: ``arm`` is "pretrained" or "scratch"."""
     from configs import xray
     from tl_jax import pretrained
@@ -35,9 +34,10 @@ def variation(arm: str, lr: float, seed: int, fraction: float) -> Any:
         arch = {k: v for k, v in facts.config.items() if k not in ("id2label", "label2id")}
         c.model = dict(pretrained="", arch=arch)
         c.preprocess = dict(mean=facts.preprocess.mean, std=facts.preprocess.std)
-    c.stages = [dict(name="all", train="all", duration=STEPS, lr=lr, warmup="5%", weight_decay=0.02)]
-    c.select = dict(metric="auroc", every="100 steps")
-    c.checkpoint = dict(every="600 steps")
+    whole = f"{steps} steps"
+    c.stages = [dict(name="all", train="all", duration=whole, lr=lr, warmup="5%", weight_decay=0.02)]
+    c.select = dict(metric="auroc", every=f"{max(1, steps // 6)} steps")
+    c.checkpoint = dict(every=whole)
     c.evaluation = dict(bootstrap=0)
     return c
 
@@ -45,6 +45,7 @@ def variation(arm: str, lr: float, seed: int, fraction: float) -> Any:
 def main(argv: list[str]) -> int:
     values = absl_flags.FlagValues()
     absl_flags.DEFINE_integer("seeds", 5, "runs of each arm", 2, flag_values=values)
+    absl_flags.DEFINE_integer("steps", 200, "steps of each run", 6, flag_values=values)
     absl_flags.DEFINE_string("workdir", "runs/embedded_transfer", "where runs go", flag_values=values)
     values(argv)
 
@@ -63,7 +64,7 @@ def main(argv: list[str]) -> int:
     for seed in range(values.seeds):
         for arm, found in aurocs.items():
             results = [
-                run(variation(arm, lr, seed, fraction), root / f"{arm}-{lr:g}-{seed}")
+                run(variation(arm, lr, seed, fraction, values.steps), root / f"{arm}-{lr:g}-{seed}")
                 for lr in LEARNING_RATES
             ]
             best = max(results, key=lambda result: result["val"]["auroc"]["value"])
@@ -76,7 +77,7 @@ def main(argv: list[str]) -> int:
         "gain": {"mean": mean, "low": low, "high": high},
     }
     (root / "summary.json").write_text(json.dumps(summary, indent=1))
-    print(f"test AUROC, {LABELLED} labelled pictures, {STEPS}, {values.seeds} seeds")
+    print(f"test AUROC, {LABELLED} labelled pictures, {values.steps} steps, {values.seeds} seeds")
     for arm, found in aurocs.items():
         print(f"  {arm:<11} {np.mean(found):.3f}   {'  '.join(f'{value:.3f}' for value in found)}")
     print(f"  gain        {mean:.3f}   95 % paired interval {low:.3f} to {high:.3f}")

@@ -53,7 +53,8 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
     job = prepare(config, journal.say)
     write_text(folder.load_report, job.load_report.table() + "\n")
     text = plan_table.render(job)
-    write_text(folder.plan, text + "\n")
+    if not folder.plan.exists():  # training adds to it what the compiled steps cost
+        write_text(folder.plan, text + "\n\n")
     journal.say(text)
 
     trainer = Trainer(job, folder, journal, stop)

@@ -27,7 +27,7 @@ from tl_jax.pace import Clock
 from tl_jax.predictor import Predictor
 from tl_jax.snapshot import Progress, Snapshot, Snapshots
 from tl_jax.tasks import classification
-from tl_jax.workdir import Workdir
+from tl_jax.workdir import Workdir, write_text
 
 
 class Trainer:
@@ -35,6 +35,7 @@ class Trainer:
 
     def __init__(self, job: Job, workdir: Workdir, journal: Journal, stop: Stop) -> None:
         self.job, self.journal, self.stop, self.config = job, journal, stop, job.config
+        self.workdir = workdir
         self.snapshots = Snapshots(job, workdir)
         self.predictor = Predictor(job.model, job.recipe, job.mesh)
         self.measure_every = job.steps(self.config.select.every)
@@ -163,14 +164,15 @@ class Trainer:
         return take_step
 
     def _compile(self, stage: str, function: Any, arguments: tuple[Any, ...]) -> Any:
-        """The stage's step, compiled; what it took and what a step costs goes into the log."""
+        """The stage's step, compiled; what a step costs goes into the log and into plan.txt."""
         began = time.monotonic()
         compiled = function.lower(*arguments).compile()
         seconds, pictures = time.monotonic() - began, self.config.batch_size / self.job.mesh.size
-        self.journal.say(
-            f"stage {stage!r}: compiled in {seconds:.1f} s; a step takes "
-            f"{programs.flops(compiled) / pictures / 1e9:.3f} GFLOP a picture, forward and backward"
-        )
+        cost = f"{programs.flops(compiled) / pictures / 1e9:.3f} GFLOP a picture, forward and backward"
+        self.journal.say(f"stage {stage!r}: compiled in {seconds:.1f} s; a step takes {cost}")
+        plan, line = self.workdir.plan.read_text(encoding="utf-8"), f"stage {stage!r}, a step: {cost}\n"
+        if line not in plan:
+            write_text(self.workdir.plan, plan + line)
         return compiled
 
     def _is_measure_due(self, end: int) -> bool:

@@ -34,7 +34,9 @@ def test_everything_is_there(finished):
         "preprocessor_config.json",
     }
     assert list((finished / "tensorboard").glob("events*"))
-    assert "stage 1 'head'" in (finished / "plan.txt").read_text()
+    plan = (finished / "plan.txt").read_text()
+    assert "stage 1 'head'" in plan
+    assert plan.count("GFLOP a picture, forward and backward") == 2, "one compiled step a stage"
     assert json.loads((finished / "config.json").read_text())["data"]["image_size"] == 32
 
 

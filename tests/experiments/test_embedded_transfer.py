@@ -9,7 +9,8 @@ from tl_jax import config as configs
 
 def test_the_arms_differ_only_in_their_weights() -> None:
     ours, theirs = (
-        configs.complete(embedded_transfer.variation(arm, 1e-3, 3, 0.2)) for arm in ("pretrained", "scratch")
+        configs.complete(embedded_transfer.variation(arm, 1e-3, 3, 0.2, 200))
+        for arm in ("pretrained", "scratch")
     )
     configs.validate(ours)
     configs.validate(theirs)
@@ -18,7 +19,7 @@ def test_the_arms_differ_only_in_their_weights() -> None:
 
 
 def test_scratch_has_the_same_network() -> None:
-    arch = embedded_transfer.variation("scratch", 1e-3, 0, 0.2).model.arch.to_dict()
+    arch = embedded_transfer.variation("scratch", 1e-3, 0, 0.2, 200).model.arch.to_dict()
     facts = pretrained.inspect("embedded")
     family = backbones.family(arch)
     same = ("hidden_sizes", "depths", "embedding_size", "layer_type", "num_channels")
