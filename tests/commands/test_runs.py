@@ -86,6 +86,15 @@ def test_another_config_is_told_the_differences(finished, photographs):
     assert text.count("→") == 2
 
 
+def test_a_run_that_failed_before_its_plan_leaves_the_folder_free(photographs, tmp_path):
+    config = pictures.config(photographs, stages=[dict(duration="2 steps", train="head")])
+    config["data"]["root"] = str(tmp_path / "mistyped")
+    with pytest.raises(ValueError, match="mistyped"):
+        tl_jax.run(config, tmp_path / "run")
+    config["data"]["root"] = str(photographs)
+    assert tl_jax.run(config, tmp_path / "run")["steps"] == 2
+
+
 def test_a_second_process_is_kept_out(finished, photographs):
     with Workdir(finished).locked(), pytest.raises(WorkdirError, match="another process is running"):
         tl_jax.run(pictures.config(photographs), finished)
