@@ -10,7 +10,7 @@ nothing else: copy one into a config of your own and change it.
 import ml_collections
 
 HEAD = dict(name="head", train="head", lr=1e-3, duration="5 epochs")
-ALL = dict(name="all", train="all", lr=1e-4, duration="5 epochs", warmup="5%", layer_decay=0.75)
+ALL = dict(name="all", train="all", lr=1e-4, duration="5 epochs", warmup="5%", layer_decay=0.9)
 
 RECIPES = {
     # How good are the features as they are?

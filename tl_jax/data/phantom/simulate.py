@@ -30,8 +30,8 @@ def images_of(seed: int, patient: int, size: int) -> Iterator[Radiograph]:
     label = int(rng.random() < 0.5)
     count = int(rng.integers(1, 5))
     anchor = (int(rng.integers(2)), float(rng.random()), float(rng.beta(1.5, 1.0)))
-    extent = float(np.exp(rng.normal(0.6, 0.3)))
-    density = rng.uniform(0.65, 1.0)
+    extent = float(np.exp(rng.normal(0.45, 0.3)))
+    density = rng.uniform(0.55, 1.0)
     for number in range(count):
         rng = np.random.default_rng([seed, patient, number])
         portable = bool(rng.random() < 0.4)
