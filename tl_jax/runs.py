@@ -99,7 +99,13 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
 
 def _claim(folder: Workdir, config: ConfigDict) -> None:
     """Makes the folder this config's own, or makes sure that it already is."""
-    if not folder.config.exists() or not folder.plan.exists():  # without a plan nothing was begun
+    begun = folder.plan.exists() or folder.last.exists()
+    if begun and not folder.config.exists():
+        raise WorkdirError(
+            f"{folder.root} holds a run whose config.json is gone; nobody knows what it was. Choose another "
+            "--workdir, or delete this one"
+        )
+    if not begun:
         write_text(folder.config, configs.to_json(config) + "\n")
         return
     theirs = configs.from_json(folder.config.read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -93,6 +94,14 @@ def test_a_run_that_failed_before_its_plan_leaves_the_folder_free(photographs, t
         tl_jax.run(config, tmp_path / "run")
     config["data"]["root"] = str(photographs)
     assert tl_jax.run(config, tmp_path / "run")["steps"] == 2
+
+
+def test_a_run_without_its_config_is_not_gone_on_with(finished, photographs, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    for name in ("config.json", "result.json", "plan.txt"):
+        (tmp_path / "run" / name).unlink()
+    with pytest.raises(WorkdirError, match=r"config\.json is gone"):
+        tl_jax.run(pictures.config(photographs), tmp_path / "run")
 
 
 def test_a_second_process_is_kept_out(finished, photographs):
