@@ -1,6 +1,6 @@
 """Does the embedded network help? Pretrained against random weights on few simulated radiographs.
 
-    python -m experiments.embedded_transfer --seeds=5 --steps=200 --workdir=runs/embedded_transfer
+    python -m experiments.embedded_transfer --seeds=5 --steps=100 --workdir=runs/embedded_transfer
 
 Both arms are the same network, trained whole for the same steps on the same labelled pictures; each may
 choose its learning rate by validation AUROC, over the same list. The labelled pictures are those of some
@@ -45,7 +45,7 @@ def variation(arm: str, lr: float, seed: int, fraction: float, steps: int) -> An
 def main(argv: list[str]) -> int:
     values = absl_flags.FlagValues()
     absl_flags.DEFINE_integer("seeds", 5, "runs of each arm", 2, flag_values=values)
-    absl_flags.DEFINE_integer("steps", 200, "steps of each run", 6, flag_values=values)
+    absl_flags.DEFINE_integer("steps", 100, "steps of each run", 6, flag_values=values)
     absl_flags.DEFINE_string("workdir", "runs/embedded_transfer", "where runs go", flag_values=values)
     values(argv)
 

@@ -66,18 +66,24 @@ def _draw_all(key: jax.Array, rows: jax.Array, kinds: jax.Array) -> jax.Array:
 
 def draw(key: jax.Array, kind: jax.Array) -> jax.Array:
     """One picture (96, 96, 1) uint8 of class ``kind`` = texture · 10 + figure."""
-    ground, front, light, noise, much = jax.random.split(key, 5)
-    texture = jax.lax.switch(kind // len(FIGURES), _TEXTURES, ground)
-    texture = (texture - texture.mean()) / (texture.std() + 1e-3)
-    a = jax.random.uniform(much, (6,))
-    x = 0.5 + (0.02 + 0.12 * a[0] ** 2) * jnp.clip(texture, -2.5, 2.5)
-    strength = jnp.exp(jnp.log(0.15) + a[1] * jnp.log(5.0)) * jnp.where(a[2] < 0.5, -1, 1)
+    ground, other, haze, front, light, noise, much = jax.random.split(key, 7)
+    a = jax.random.uniform(much, (8,))
+    texture = _standard(jax.lax.switch(kind // len(FIGURES), _TEXTURES, ground))
+    # A second, fainter texture and a haze: clutter that says nothing about the class.
+    clutter = _standard(jax.lax.switch((8 * a[6]).astype(int), _TEXTURES, other))
+    x = 0.5 + (0.02 + 0.12 * a[0] ** 2) * (texture + 0.6 * a[7] ** 2 * clutter)
+    x = x + 0.12 * a[5] ** 2 * _standard(_power(haze, 2.2, 3.0))
+    strength = jnp.exp(jnp.log(0.08) + a[1] * jnp.log(8.0)) * jnp.where(a[2] < 0.5, -1, 1)
     x = x + strength * _figure(front, kind % len(FIGURES))
     slope = jax.random.uniform(light, (3,), minval=-0.2, maxval=0.2)
     x = x * (1 + slope[0] * _X + slope[1] * _Y) + slope[2]
     x = jnp.clip(x, 0.01, 1) ** jnp.exp(0.8 * a[3] - 0.4)
     x = x + 0.06 * a[4] ** 2 * jax.random.normal(noise, x.shape)
     return jnp.round(255 * jnp.clip(x, 0, 1)).astype(jnp.uint8)[..., None]
+
+
+def _standard(texture: jax.Array) -> jax.Array:
+    return jnp.clip((texture - texture.mean()) / (texture.std() + 1e-3), -2.5, 2.5)
 
 
 def _power(key: jax.Array, low: float, high: float) -> jax.Array:
@@ -178,7 +184,7 @@ def _figure(key: jax.Array, kind: jax.Array) -> jax.Array:
             radius - 1,
         ]
     )
-    soft = 0.02 + 0.15 * a[4] ** 2
+    soft = 0.02 + 0.4 * a[4] ** 2
     mask = jax.nn.sigmoid(-edges[kind] / soft)
     mask = jnp.where(kind == 9, mask * (0.5 + 0.5 * jnp.sin(10 * u + 6 * a[5])), mask)
     return jnp.where(kind == 0, 0.0, mask)
