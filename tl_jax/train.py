@@ -53,6 +53,7 @@ class Trainer:
             sharding=sharding.batched(job.mesh),
         )
         self.progress: Progress
+        self.clock: Clock
         self.state: step.State
         self.fixed: step.Fixed
 
@@ -64,6 +65,7 @@ class Trainer:
                 self.journal.say(f"going on from step {snapshot.progress.step}")
             snapshot = snapshot or self.snapshots.start()
             self.progress = snapshot.progress
+            self.clock = Clock(self.progress)
             self.journal.open(self.progress.step)
             self.journal.start_bar(self.progress.step, self._total())
             while self.progress.stage < len(self.job.plans):
@@ -75,37 +77,38 @@ class Trainer:
     def _stage(self, number: int, snapshot: Snapshot) -> Snapshot:
         """Trains one stage, from its start or from the middle, and returns what it hands on."""
         progress, name = self.progress, self.config.stages[number].name
-        self._enter(number, snapshot)
+        with self.clock.paused():
+            self._enter(number, snapshot)
         take_step = self._step_function(number)
         end = progress.stage_start + self.job.durations[number]
         self.stop.graceful = True
-        clock = Clock(progress)
         while True:
             if progress.measured < progress.step and self._is_measure_due(end):
-                self._measure(number)
+                with self.clock.paused(self.state):
+                    self._measure(number)
                 if 0 < self.config.early_stopping.patience <= progress.failed:
                     self.journal.say(
                         f"stage {name!r} stopped early at step {progress.step}: no better "
                         f"{self.config.select.metric} in {progress.failed} measurements"
                     )
                     end = progress.step
-                clock.restart(progress)
             if progress.step >= end:
                 break
             if progress.step % self.checkpoint_every == 0 and progress.step > progress.stage_start:
-                self.snapshots.save(self._snapshot(), number)
-                clock.restart(progress)
+                with self.clock.paused(self.state):
+                    self.snapshots.save(self._snapshot(), number)
             self._leave_if_asked(number)
             metrics = take_step(progress.step)
             progress.step += 1
             if progress.step % self.log_every == 0 or progress.step == end:
-                self._log(number, metrics, clock)
+                self._log(number, metrics)
             self.journal.advance(progress.step, total=self._total(), stage=name)
         self.stop.graceful = False
         progress.ends.append(progress.step)
         progress.stage_best, progress.failed = None, 0
         handed_on = self._snapshot()
-        self.snapshots.save(handed_on, number)
+        with self.clock.paused(self.state):
+            self.snapshots.save(handed_on, number)
         return replace(handed_on, ema={})
 
     def _enter(self, number: int, snapshot: Snapshot) -> None:
@@ -148,7 +151,8 @@ class Trainer:
                 nonlocal compiled
                 arguments = (self.state, self.fixed, store, index, self.key, at, hyper)
                 if compiled is None:
-                    compiled = self._compile(settings.name, program.whole, arguments)
+                    with self.clock.paused():
+                        compiled = self._compile(settings.name, program.whole, arguments)
                 self.state, metrics = compiled(*arguments)
                 return metrics
             total = jax.tree.map(jnp.zeros_like, self.state.params)
@@ -225,11 +229,11 @@ class Trainer:
             self.state.ema,
         )
 
-    def _log(self, number: int, metrics: step.Metrics, clock: Clock) -> None:
+    def _log(self, number: int, metrics: step.Metrics) -> None:
         metrics = jax.device_get(metrics)
         at, batch = self.progress.step, self.config.batch_size
         stage = self.config.stages[number].name
-        rate = clock.lap(self.progress) * batch
+        rate = self.clock.lap() * batch
         loss = float(metrics["loss"])
         if not np.isfinite(loss):
             raise FloatingPointError(
