@@ -10,6 +10,7 @@ import pytest
 from experiments import pixel_baseline
 from tl_jax.data.chest_phantom import PATIENTS, SEED, SIZE
 from tl_jax.data.phantom import consolidation, physics, simulate, thorax
+from tl_jax.data.phantom.patient import Patient, draw_patient, draw_pose
 
 SEVERAL = range(3000, 3012)
 SHOT = physics.Exposure(
@@ -18,12 +19,12 @@ SHOT = physics.Exposure(
 
 
 @pytest.fixture(scope="module")
-def anatomies() -> list[tuple[thorax.Patient, thorax.Paths]]:
+def anatomies() -> list[tuple[Patient, thorax.Paths]]:
     found = []
     for number in SEVERAL:
         rng = np.random.default_rng(number)
-        patient = thorax.draw_patient(rng)
-        found.append((patient, thorax.project(patient, thorax.draw_pose(rng), 64)))
+        patient = draw_patient(rng)
+        found.append((patient, thorax.project(patient, draw_pose(rng), 64)))
     return found
 
 

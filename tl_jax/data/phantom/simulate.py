@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tl_jax.data.phantom import consolidation, physics, thorax
+from tl_jax.data.phantom.patient import Patient, draw_patient, draw_pose
 
 NORMAL, PNEUMONIA = 0, 1
 
@@ -26,7 +27,7 @@ class Radiograph:
 def images_of(seed: int, patient: int, size: int) -> Iterator[Radiograph]:
     """All radiographs of one patient: a label, an anatomy, one to four exposures."""
     rng = np.random.default_rng([seed, patient])
-    anatomy = thorax.draw_patient(rng)
+    anatomy = draw_patient(rng)
     label = int(rng.random() < 0.5)
     count = int(rng.integers(1, 5))
     anchor = (int(rng.integers(2)), float(rng.random()), float(rng.beta(1.5, 1.0)))
@@ -35,7 +36,7 @@ def images_of(seed: int, patient: int, size: int) -> Iterator[Radiograph]:
     for number in range(count):
         rng = np.random.default_rng([seed, patient, number])
         portable = bool(rng.random() < 0.4)
-        paths = thorax.project(anatomy, thorax.draw_pose(rng), size)
+        paths = thorax.project(anatomy, draw_pose(rng), size)
         fluid = np.zeros_like(paths.lung)
         if label == PNEUMONIA:
             grown = extent * rng.uniform(0.75, 1.25)
@@ -48,11 +49,7 @@ def images_of(seed: int, patient: int, size: int) -> Iterator[Radiograph]:
 
 
 def picture(
-    paths: thorax.Paths,
-    fluid: np.ndarray,
-    anatomy: thorax.Patient,
-    shot: physics.Exposure,
-    rng: np.random.Generator,
+    paths: thorax.Paths, fluid: np.ndarray, anatomy: Patient, shot: physics.Exposure, rng: np.random.Generator
 ) -> np.ndarray:
     """Exposes and develops one radiograph, uint8 (n, n)."""
     pixel = thorax.FIELD / len(fluid)
