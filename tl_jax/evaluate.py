@@ -2,8 +2,9 @@
 
 A finished run on other labelled pictures, with its own calibration and threshold: over all of them and,
 with ``--by``, for each value of the named columns (of a CSV manifest). Every key of ``config.data``
-(docs/config.md) can be set; what is not set stays as the run had it. ``--evaluation.prevalence`` and
-``--evaluation.bootstrap`` can be set too. Splits and folds are not looked at: every picture counts.
+(docs/config.md) can be set; what is not set stays as the run had it. ``--evaluation.prevalence``,
+``--evaluation.bootstrap`` and ``--evaluation.batch_size`` can be set too. Splits and folds are not looked
+at: every picture counts.
 
 evaluation.json and predictions.csv go to ``--output``, or to a new folder in RUN/evaluations.
 """
@@ -25,7 +26,7 @@ from tl_jax.completion import ConfigError, Problem
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
-SETTABLE = re.compile(r"--?(?:config\.)?((?:data|evaluation)[.\[])")
+SETTABLE = re.compile(r"\A--?(?:config\.)?((?:data|evaluation)[.\[])")
 FIXED = {
     "data.image_size": "the network",
     "data.canvas": "training",
@@ -53,12 +54,12 @@ def main(argv: list[str]) -> int:
     from tl_jax import data, evaluation, subgroups
     from tl_jax.compilation import use_cache
     from tl_jax.finish import predictions
-    from tl_jax.finished import data_config, open_run
+    from tl_jax.finished import open_run
     from tl_jax.workdir import write_json, write_text
 
     run = open_run(parsed.workdir)
     config = changed(run.config, sets)
-    settings = data_config(config)
+    settings = config.data.copy_and_resolve_references()
     if not any("config.data.classes" in argument for argument in sets):
         _limit_to_known(settings, run.classes)
     use_cache(config.compilation_cache)
@@ -66,7 +67,7 @@ def main(argv: list[str]) -> int:
     for line in notes:
         print(line)
     groups = subgroups.find(pictures, parsed.flags.by)
-    logits = run.logits(pictures)
+    logits = run.logits(pictures, config.evaluation.batch_size)
 
     def measure(rows: Any) -> dict[str, Any]:
         return evaluation.measure(

@@ -84,9 +84,8 @@ def own_pictures(run: Finished) -> dict[str, Split]:
 
     from tl_jax import data
     from tl_jax.data import augment
-    from tl_jax.finished import data_config
 
-    settings, how = data_config(run.config), dict(run.reading)
+    settings, how = run.config.data, dict(run.reading)
     at_least = how.pop("at_least")
     how["channels"] = run.recipe.channels  # as the run itself loaded them: gray stays gray unasked
     own = data.load(settings, **how, augmented=augment.moves_pixels(run.config.augment))

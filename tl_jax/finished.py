@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,28 +82,6 @@ def open_run(workdir: str | Path) -> Finished:
             at_least=how["at_least"],
         ),
     )
-
-
-def data_config(config: ConfigDict) -> ConfigDict:
-    """``config.data`` for reading again, with a source that is a function in place of its name.
-
-    Raises WorkdirError where the function cannot be imported.
-    """
-    data = ConfigDict(config.data, convert_dict=False)
-    name = data.source
-    if not isinstance(name, str) or ":" not in name:
-        return data
-    module, _, function = name.partition(":")
-    try:
-        source = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise WorkdirError(
-            f"this run's data come from the function {name}, which cannot be imported ({error}). Start the "
-            "command where Python finds that module, or name another data.source"
-        ) from error
-    with data.unlocked(), data.ignore_type():
-        data.source = source
-    return data
 
 
 def _without_result(folder: Workdir) -> str:

@@ -29,16 +29,15 @@ Define = Callable[[flags.FlagValues], object]
 @dataclass(frozen=True)
 class Parsed:
     """What a command line says. ``config`` is empty for a command that takes none; ``flags`` holds the
-    command's own flags (``parsed.flags.input``), ``remaining`` its words that are no flags."""
+    command's own flags (``parsed.flags.input``)."""
 
     config: ConfigDict
     workdir: str
     flags: flags.FlagValues
-    remaining: tuple[str, ...]
 
 
 def parse(
-    argv: list[str], *, define: Define | None = None, takes_config: bool = True, words: bool = False
+    argv: list[str], *, define: Define | None = None, takes_config: bool = True, suffix: str = ""
 ) -> Parsed:
     """`read`, for a command's ``main(sys.argv)``: a problem is printed and ends the process with
     exit code 2, ``--help`` and ``--helpfull`` (every key of a config) with 0."""
@@ -46,20 +45,20 @@ def parse(
         print(_help(argv[0], define, takes_config, every_key=any("full" in flag for flag in wanted)))
         raise SystemExit(0)
     try:
-        return read(argv, define=define, takes_config=takes_config, words=words)
+        return read(argv, define=define, takes_config=takes_config, suffix=suffix)
     except ConfigError as error:
         _end(f"{error}\n{_program(argv[0])} --help shows the usage.")
 
 
 def read(
-    argv: list[str], *, define: Define | None = None, takes_config: bool = True, words: bool = False
+    argv: list[str], *, define: Define | None = None, takes_config: bool = True, suffix: str = ""
 ) -> Parsed:
     """Reads a command line; ``argv[0]`` is the program.
 
     ``define`` adds flags of the command's own; ``takes_config=False`` is for commands that work on a
-    finished run and need ``--workdir`` alone; ``words`` says whether words that are no flags are
-    allowed. Without ``--workdir`` it is ``runs/<name of the config file>[-<argument>]``. Raises
-    `ConfigError` with every problem of file and flags.
+    finished run and need ``--workdir`` alone. Without ``--workdir`` it is
+    ``runs/<name of the config file>[-<argument>]<suffix>``. Raises `ConfigError` with every problem of
+    file and flags.
     """
     problems: list[Problem] = []
     config, workdir, rest, where = ConfigDict(), "", list(argv[1:]), "the command line"
@@ -74,23 +73,23 @@ def read(
             config, found = overrides.apply(config, sets)
             problems += [*found, *schema.problems(config), *agreement.problems(config)]
             path, argument = config_file.split(text)
-            workdir = "runs/" + re.sub(r"[^\w.=+-]+", "-", "-".join(filter(None, (path.stem, argument))))
+            name = "-".join(filter(None, (path.stem, argument)))
+            workdir = "runs/" + re.sub(r"[^\w.=+-]+", "-", name) + suffix
 
     values = _define(define, workdir)
     try:
-        remaining = values([argv[0], *rest], known_only=True)[1:]
+        left_over = values([argv[0], *rest], known_only=True)[1:]
     except flags.Error as error:
         problems.append(Problem("flags", str(error)))
-        remaining = []
-    remaining, unknown = _sort(remaining, values, takes_config, words)
-    problems += unknown
+        left_over = []
+    problems += _unknown(left_over, values, takes_config)
     if not takes_config and not values["workdir"].present:
         problems.append(Problem("--workdir", "is missing; give the folder of a finished run"))
     if problems:
         raise ConfigError(problems, where)
     # Grain's workers ask absl's own flags, which must count as parsed by then.
     flags.FLAGS.mark_as_parsed()
-    return Parsed(config, str(values["workdir"].value), values, tuple(remaining))
+    return Parsed(config, str(values["workdir"].value), values)
 
 
 def _config_path(argv: list[str]) -> tuple[str, list[str], Problem | None]:
@@ -125,15 +124,13 @@ def _define(define: Define | None, workdir: str) -> flags.FlagValues:
     return values
 
 
-def _sort(
-    remaining: list[str], values: flags.FlagValues, takes_config: bool, words: bool
-) -> tuple[list[str], list[Problem]]:
-    """What absl left over: words, and a problem for each flag that does not exist."""
+def _unknown(left_over: list[str], values: flags.FlagValues, takes_config: bool) -> list[Problem]:
+    """A problem for each flag that does not exist; where there is none, one for the first bare word."""
     plain, problems = [], []
     candidates = [*values, *(["config", *(f"config.{key}" for key in keys())] if takes_config else [])]
-    for at, argument in enumerate(remaining):
+    for at, argument in enumerate(left_over):
         if argument == "--":
-            plain += remaining[at + 1 :]
+            plain += left_over[at + 1 :]
             break
         if not argument.startswith("-") or argument == "-":
             plain.append(argument)
@@ -143,10 +140,10 @@ def _sort(
         near = exact or difflib.get_close_matches(name, candidates, n=1)
         hint = f"; did you mean --{near[0].replace('[]', '[0]')}?" if near else ""
         problems.append(Problem(argument.partition("=")[0], f"no such flag{hint}"))
-    if plain and not words and not problems:
+    if plain and not problems:
         hint = f"; did you mean --config={plain[0]}?" if takes_config and ".py" in plain[0] else ""
         problems.append(Problem(plain[0], f"is no flag{hint}"))
-    return plain, problems
+    return problems
 
 
 def _program(path: str) -> str:

@@ -1,8 +1,9 @@
 """``python -m tl_jax.folds --config=FILE[:ARGUMENT] --folds=5 [--config.KEY=VALUE …] [--workdir=FOLDER]``
 
 Cross-validation: trains once for each fold, in FOLDER/fold-0 and so on, then measures the test predictions
-of all folds together; every picture is in the test split of one fold. The same command again skips what is
-finished and goes on where it stopped. If a fold fails the others still run; the exit code is 1 then.
+of all folds together; every picture is in the test split of one fold. Without --workdir FOLDER is
+runs/NAME-folds. The same command again skips what is finished and goes on where it stopped. If a fold fails
+the others still run; the exit code is 1 then.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def _define(values: absl_flags.FlagValues) -> None:
 
 
 def main(argv: list[str]) -> int:
-    parsed = flags.parse(argv, define=_define)
+    parsed = flags.parse(argv, define=_define, suffix="-folds")
     result = run_folds(parsed.config, parsed.workdir, parsed.flags.folds)
     return 1 if result["failed"] else 0
 
@@ -38,7 +39,7 @@ def run_folds(config: ConfigDict, workdir: str | Path, folds: int) -> dict[str, 
     `WorkdirError` where the folder belongs to another config, RuntimeError if no fold could be run.
     """
     from tl_jax import evaluation, pooled
-    from tl_jax.workdir import Workdir, write_json, write_text
+    from tl_jax.workdir import Workdir, WorkdirError, write_json, write_text
 
     if config.data.fold:
         raise ValueError(
@@ -46,6 +47,8 @@ def run_folds(config: ConfigDict, workdir: str | Path, folds: int) -> dict[str, 
         )
     root = Workdir(workdir)
     with root.locked():
+        if root.config.exists():
+            raise WorkdirError(f"{root.root} holds a single run; choose another --workdir for its folds")
         # One of before, perhaps of fewer folds, must not stand beside those that are running now.
         root.result.unlink(missing_ok=True)
         failed = _train(config, root.root, folds)

@@ -11,7 +11,7 @@ import jax
 from ml_collections import ConfigDict
 
 from tl_jax import config as configs
-from tl_jax import evaluation, plan_table
+from tl_jax import evaluation, named, plan_table
 from tl_jax.compilation import use_cache
 from tl_jax.finish import finish
 from tl_jax.interrupt import Stop, listening
@@ -33,7 +33,6 @@ def run(config: Any, workdir: str | Path, *, stop: Stop | None = None) -> dict[s
     a config with problems, `WorkdirError` where ``workdir`` belongs to another config.
     """
     config = configs.complete(config)
-    configs.validate(config)
     folder = Workdir(workdir)
     with folder.locked(), listening() as signals:
         _claim(folder, config)
@@ -42,6 +41,7 @@ def run(config: Any, workdir: str | Path, *, stop: Stop | None = None) -> dict[s
             if folder.result.exists():
                 journal.say(f"{folder.root} holds a finished run; nothing to do. Result: {folder.result}")
                 return json.loads(folder.result.read_text())
+            _say_what_stays_here(config, journal)
             return _run(config, folder, journal, stop or signals)
         finally:
             journal.close()
@@ -51,6 +51,7 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
     began = time.monotonic()
     use_cache(config.compilation_cache)
     job = prepare(config, journal.say)
+    journal.say(job.load_report.summary())
     write_text(folder.load_report, job.load_report.table() + "\n")
     text = plan_table.render(job)
     if not folder.plan.exists():  # training adds to it what the compiled steps cost
@@ -97,9 +98,21 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
     return result
 
 
+def _say_what_stays_here(config: ConfigDict, journal: Journal) -> None:
+    """Functions that no later command can import, such as those of the config file itself."""
+    for key, value in (("task", config.task), ("data.source", config.data.source)):
+        if callable(value) and not named.is_importable(value):
+            journal.say(
+                f"note: {key} is a function that other processes cannot import, so the commands that need it "
+                "later will not find it; define it in a module of its own and let the config import that"
+            )
+
+
 def _claim(folder: Workdir, config: ConfigDict) -> None:
     """Makes the folder this config's own, or makes sure that it already is."""
-    begun = folder.plan.exists() or folder.last.exists()
+    if next(folder.root.glob("fold-*/config.json"), None):
+        raise WorkdirError(f"{folder.root} holds the folds of a cross-validation; choose another --workdir")
+    begun = any(path.exists() for path in (folder.plan, folder.last, folder.result))
     if begun and not folder.config.exists():
         raise WorkdirError(
             f"{folder.root} holds a run whose config.json is gone; nobody knows what it was. Choose another "

@@ -14,7 +14,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from tl_jax import duration
+from tl_jax import duration, named
 from tl_jax.completion import FREE, Problem, describe, pattern
 
 METRICS = ("nll", "accuracy", "balanced_accuracy", "auroc")
@@ -55,8 +55,12 @@ def choice(*names: str) -> Check:
 
 
 def or_function(*names: str) -> Check:
-    words = " | ".join(f'"{name}"' for name in names) + " | a function"
-    return Check(words, lambda value: callable(value) or value in names, names)
+    words = " | ".join(f'"{name}"' for name in names) + ' | a function | its name, "module:function"'
+
+    def accepts(value: Any) -> bool:
+        return callable(value) or value in names or named.is_name(value)
+
+    return Check(words, accepts, names)
 
 
 def number(low: float, high: float | None = None, *, above: bool = False, below: bool = False) -> Check:

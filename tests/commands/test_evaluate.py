@@ -7,8 +7,10 @@ import json
 import numpy as np
 import pytest
 
+import tl_jax
 from tests.commands import pictures
 from tl_jax import evaluate
+from tl_jax.data.table import Table
 
 
 def call(workdir, *more: str) -> dict:
@@ -107,3 +109,45 @@ def test_unknown_classes_columns_and_flags(finished, photographs, by_csv, tmp_pa
             call(finished, flag)
         assert ended.value.code == 2
         assert text in capsys.readouterr().err
+
+
+def test_data_that_a_function_gave(photographs, tmp_path):
+    """Such a run is opened again by the function's name, which a flag may name as well."""
+    settings = pictures.config(photographs, stages=[dict(duration="1 steps", train="head")])
+    settings["data"] = dict(source=discs, image_size=32, fractions=dict(val=0.3, test=0.3), min_val=0)
+    tl_jax.run(settings, tmp_path / "run")
+    found = call(tmp_path / "run", "--by=site")
+    assert found["data"]["source"] == f"{__name__}:discs"
+    assert {name: one["n"] for name, one in found["by"]["site"].items()} == {"north": 40, "south": 40}
+    again = call(tmp_path / "run", f"--data.source={__name__}:discs", "--evaluation.batch_size=7")
+    assert again["overall"]["auroc"] == found["overall"]["auroc"]
+    with pytest.raises(ValueError, match="cannot be imported"):
+        call(tmp_path / "run", "--data.source=nowhere:discs")
+
+
+def discs(config) -> Table:
+    patients = np.arange(80) // 2
+
+    def read(i, at_least=None):
+        y, x = np.mgrid[:32, :32] - 15.5
+        picture = 100 + 60 * (patients[i] % 2) * (np.hypot(x, y) < 8) + 0 * i
+        return np.repeat(picture[..., None], 3, 2).astype(np.uint8)
+
+    return Table(
+        ids=np.array([f"{i}" for i in range(80)]),
+        labels=np.where(patients % 2, "sick", "healthy"),
+        groups=patients.astype(str),
+        splits=np.full(80, ""),
+        read=read,
+        stamp=str,
+        columns={"site": np.where(patients < 20, "north", "south")},
+        grouped=True,
+    )
+
+
+def test_flags_are_rewritten_at_their_start_only(finished, photographs, tmp_path):
+    copy = tmp_path / "r" / "a-config.data.b"
+    copy.parent.mkdir()
+    copy.symlink_to(finished)
+    assert call(copy, f"--data.root={photographs}", f"--output={tmp_path / 'x-data.y'}")["overall"]["n"] == 88
+    assert (tmp_path / "x-data.y" / "evaluation.json").exists()

@@ -10,7 +10,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from tests.commands import pictures
-from tl_jax import folds, pooled
+from tl_jax import flags, folds, pooled
+from tl_jax import main as entry
 from tl_jax.workdir import Workdir, WorkdirError
 
 
@@ -104,6 +105,23 @@ def test_another_number_of_folds_needs_another_folder(pool, arguments, tmp_path)
     copy = shutil.copytree(pool.root, tmp_path / "run")
     with pytest.raises(WorkdirError, match=r"data\.fold: '0/2' → '0/3'"):
         folds.main([arguments[0], arguments[1], "--folds=3", f"--workdir={copy}"])
+
+
+def test_folds_and_single_runs_keep_out_of_each_others_folders(arguments, tmp_path):
+    """By default they have different ones."""
+    assert flags.parse(arguments[:2], suffix="-folds").workdir == "runs/c-folds"
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "result.json").write_text('{"kept": true}')
+    with pytest.raises(WorkdirError, match="holds a single run"):
+        folds.main([*arguments[:-1], f"--workdir={tmp_path}"])
+    assert json.loads((tmp_path / "result.json").read_text()) == {"kept": True}
+
+
+def test_a_single_run_refuses_the_folder_of_folds(pool, arguments):
+    before = pool.result.read_text()
+    with pytest.raises(WorkdirError, match="holds the folds"):
+        entry.main([*arguments[:2], arguments[-1]])
+    assert pool.result.read_text() == before
 
 
 def test_a_config_with_a_fold_of_its_own(arguments, tmp_path):

@@ -21,7 +21,7 @@ def test_blocks_that_agree_share_a_line() -> None:
     )
     lines = report.table().splitlines()
     assert lines[0] == "weights: here (5 leaves, 96 numbers loaded; 1 initialised; 1 arrays ignored)"
-    assert lines[1:3] == ["identity: abc", "a note"]
+    assert lines[1:3] == ["a note", "identity: abc"]
     assert [line.split() for line in lines[4:]] == [
         ["blocks/{0-2,5}/fc/kernel", "4×4", "loaded", "m.layer.*.fc.weight"],
         ["blocks/3/fc/kernel", "4×8", "loaded", "m.layer.*.fc.weight"],

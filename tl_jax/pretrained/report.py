@@ -74,16 +74,16 @@ class LoadReport:
             ).rstrip()
             for row in rows
         )
-        return "\n".join([self.summary(), *self.notes, text])
+        return "\n".join([self.summary(), f"identity: {self.identity or '–'}", text])
 
     def summary(self) -> str:
-        """Counts in two lines."""
+        """Counts in a line, then the notes."""
         parameters = sum(int(np.prod(entry.shape)) for entry in self.loaded)
-        return (
+        counts = (
             f"weights: {self.source} ({len(self.loaded)} leaves, {parameters:,} numbers loaded; "
-            f"{len(self.initialised)} initialised; {len(self.ignored)} arrays ignored)\n"
-            f"identity: {self.identity or '–'}"
+            f"{len(self.initialised)} initialised; {len(self.ignored)} arrays ignored)"
         )
+        return "\n".join([counts, *self.notes])
 
 
 def account(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 
+from tl_jax import named
 from tl_jax.tasks import classification
 
 
@@ -51,8 +51,8 @@ def find(setting: Any) -> Task:
         return _called(setting, getattr(setting, "__qualname__", repr(setting)))
     if setting in TASKS:
         return TASKS[setting]
-    if ":" in str(setting):
-        return _called(_imported(setting), setting)
+    if named.is_name(setting):
+        return _called(named.imported(setting, "task"), setting)
     near = difflib.get_close_matches(str(setting), TASKS, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"task={setting!r} is not known; known: {', '.join(TASKS)}{hint}")
@@ -63,14 +63,3 @@ def _called(function: Callable[[], Any], name: str) -> Task:
     if not isinstance(task, Task):
         raise ValueError(f"task={name} returned {type(task).__name__}, not a tl_jax.tasks.Task")
     return task
-
-
-def _imported(name: str) -> Callable[[], Any]:
-    module, _, function = name.partition(":")
-    try:
-        return getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(
-            f"this run's task is the function {name}, which cannot be imported ({error}). Define it in a "
-            "module of its own, beside the config or installed, and start the command where Python finds it"
-        ) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tl_jax import named
 from tl_jax.data.sources import csv, dicom, folder, tfds
 from tl_jax.data.sources.errors import SourceError, nearest
 from tl_jax.data.table import Table
@@ -22,15 +23,19 @@ SOURCES: dict[str, Callable[..., Table]] = {
 
 
 def read(config_data: Any, *, training: bool = True) -> Table:
-    """The table of ``config_data.source``: a name in `SOURCES`, or a function that gets ``config_data``.
+    """The table of ``config_data.source``: a name in `SOURCES`, or a function that gets
+    ``config_data``, itself or by its name ``module:function``.
 
     ``training=False``: the pictures are only predicted or measured, so they need no train split and may
     have labels that train lacks. Lines to print are in the table's ``notes``, where it has any.
 
     Raises:
       SourceError: what is wrong with the data set, all of it at once; or an unknown source.
+      ValueError: a function that cannot be imported.
     """
     source = config_data.source
+    if named.is_name(source):
+        source = named.imported(source, "data.source")
     if callable(source):
         table = source(config_data)
         if not isinstance(table, Table):
