@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import orbax.checkpoint as ocp
 import pytest
 
 from tests import tiny
@@ -93,6 +95,39 @@ def test_stopped_again_and_again_it_ends_the_same(name, folder, tmp_path):
     assert outcome(broken) == outcome(whole)
 
 
+def test_asked_to_stop_twice_at_one_step_a_run_keeps_its_last_checkpoint(folder, tmp_path, monkeypatch):
+    """A checkpoint of the same step must not take the place of the one that is there before it is whole."""
+    config = tiny.config(folder, stages=[dict(duration="6 steps", train="head")])
+    with pytest.raises(Interrupted):
+        run(config, tmp_path / "w", stop=StopAfter(3))
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*arguments, **named):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ocp.CheckpointManager, "save", killed)
+        with pytest.raises(Killed):
+            run(config, tmp_path / "w", stop=StopAfter(0))
+    run(config, tmp_path / "w")
+    assert "going on from step 3" in (tmp_path / "w" / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_what_a_step_costs_is_told_once(accumulate, folder, tmp_path):
+    stages = [dict(name="all", duration="4 steps", train="all")]
+    config = tiny.config(folder, accumulate=accumulate, stages=stages)
+    with pytest.raises(Interrupted):
+        run(config, tmp_path / "w", stop=StopAfter(2))
+    run(config, tmp_path / "w")
+    told = re.findall(r"stage 'all', a step: (\S+) GFLOP", (tmp_path / "w" / "plan.txt").read_text())
+    assert len(told) == 1
+    assert 1e-5 < float(told[0]) < 1e-2
+    assert (tmp_path / "w" / "log.txt").read_text().count("compiled in") == 2
+
+
 def test_a_resumed_run_refuses_other_data(folder, tmp_path):
     config = tiny.config(folder, stages=[dict(duration="6 steps", train="head")])
     with pytest.raises(Interrupted):
@@ -109,9 +144,9 @@ def test_a_resumed_run_refuses_other_data(folder, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("numbers", [[signal.SIGKILL], [signal.SIGTERM], [signal.SIGTERM, signal.SIGKILL]])
 @pytest.mark.parametrize("name", ["two stages", "early stop, best restored"])
-def test_killed_processes_end_with_the_same_bits(name, number, folder, tmp_path):
+def test_killed_processes_end_with_the_same_bits(name, numbers, folder, tmp_path):
     """Real processes, killed at random moments of start-up, training, saving and evaluation."""
     config = tiny.config(folder, **{**STAGES[name], "compilation_cache": str(tmp_path / "programs")})
     file = tmp_path / "config.py"
@@ -126,7 +161,7 @@ def test_killed_processes_end_with_the_same_bits(name, number, folder, tmp_path)
         return metrics.read_text().count("\n") if metrics.exists() else 0
 
     assert start("whole").wait() == 0
-    rng, kills, codes = random.Random(f"{name} {number}"), 0, set()
+    rng, kills, codes = random.Random(f"{name} {numbers}"), 0, set()
     for _ in range(6):
         # A little further each time, or nothing would ever be finished; then at any moment.
         process, goal = start("broken"), lines() + rng.randrange(4)
@@ -134,13 +169,14 @@ def test_killed_processes_end_with_the_same_bits(name, number, folder, tmp_path)
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.5))
         if process.poll() is None:
-            os.kill(process.pid, number)
+            os.kill(process.pid, numbers[kills % len(numbers)])
             kills += 1
             codes.add(process.wait())
     last = start("broken")
     assert last.wait() == 0, last.stdout.read()
     assert kills >= 3
-    assert codes <= ({-9} if number == signal.SIGKILL else {75, 0, -15})
+    assert codes <= {-9, 75, 0, -15}
+    assert codes == {-9} or signal.SIGTERM in numbers
     assert outcome(tmp_path / "broken") == outcome(tmp_path / "whole")
     again = start("broken")
     assert "finished" in again.communicate()[0]

@@ -1,6 +1,6 @@
 """Checkpoints, kept by orbax behind five functions.
 
-A folder of checkpoints holds numbered steps; each is a tree of arrays and a JSON record, written aside
+A folder of checkpoints holds numbered ones; each is a tree of arrays and a JSON record, written aside
 and renamed, so that a killed write leaves nothing behind that could be read. Arrays are always
 restored into a stated target: a checkpoint of another structure is an error, not a partial load.
 """
@@ -13,54 +13,56 @@ from typing import Any
 Tree = Any
 
 
-def save(folder: Path, step: int, arrays: Tree, record: dict[str, Any]) -> None:
-    """Writes one step and returns when it is on disk. An older attempt at the same step is replaced."""
+def save(folder: Path, number: int, arrays: Tree, record: dict[str, Any]) -> None:
+    """Writes one checkpoint and returns when it is on disk. An older one of this number is deleted first."""
     import orbax.checkpoint as ocp
 
     with _manager(folder) as manager:
-        if step in manager.all_steps():
-            manager.delete(step)
+        if number in manager.all_steps():
+            manager.delete(number)
         manager.save(
-            step,
+            number,
             args=ocp.args.Composite(arrays=ocp.args.StandardSave(arrays), record=ocp.args.JsonSave(record)),
         )
         manager.wait_until_finished()
 
 
 def latest(folder: Path) -> int | None:
-    """The newest complete step, or None where there is none."""
+    """The number of the newest complete checkpoint, or None where there is none."""
     if not folder.is_dir():
         return None
     with _manager(folder) as manager:
         return manager.latest_step()
 
 
-def record(folder: Path, step: int) -> dict[str, Any]:
-    """The JSON record of a step: read first, it says which arrays to expect."""
+def record(folder: Path, number: int) -> dict[str, Any]:
+    """The JSON record of a checkpoint: read first, it says which arrays to expect. Raises FileNotFoundError
+    where there is none of this number."""
     import orbax.checkpoint as ocp
 
     with _manager(folder) as manager:
-        return manager.restore(step, args=ocp.args.Composite(record=ocp.args.JsonRestore())).record
+        return manager.restore(number, args=ocp.args.Composite(record=ocp.args.JsonRestore())).record
 
 
-def restore(folder: Path, step: int, target: Tree) -> Tree:
-    """The arrays of a step. ``target``: the same tree of arrays or `jax.ShapeDtypeStruct`, whose
-    shapes, dtypes and shardings the result has."""
+def restore(folder: Path, number: int, target: Tree) -> Tree:
+    """The arrays of a checkpoint. ``target``: the same tree of arrays or `jax.ShapeDtypeStruct`, whose
+    shapes, dtypes and shardings the result has. Raises ValueError where the trees or shapes differ,
+    FileNotFoundError where there is no such checkpoint."""
     import orbax.checkpoint as ocp
 
     with _manager(folder) as manager:
         args = ocp.args.Composite(arrays=ocp.args.StandardRestore(target))
-        return manager.restore(step, args=args).arrays
+        return manager.restore(number, args=args).arrays
 
 
 def prune(folder: Path, keep: int | None) -> None:
-    """Deletes every step but one."""
+    """Deletes every checkpoint but one."""
     if not folder.is_dir():
         return
     with _manager(folder) as manager:
-        for step in manager.all_steps():
-            if step != keep:
-                manager.delete(step)
+        for number in manager.all_steps():
+            if number != keep:
+                manager.delete(number)
 
 
 def _manager(folder: Path) -> Any:

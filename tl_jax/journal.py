@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from tl_jax.pace import left_over
-from tl_jax.workdir import Workdir
+from tl_jax.workdir import Workdir, write_text
 
 PAUSE = 10.0
 """Seconds between lines about the loss where there is no live bar."""
@@ -23,7 +23,7 @@ class Journal:
 
     def __init__(self, workdir: Workdir, *, console: Console | None = None) -> None:
         self.workdir = workdir
-        self.console = console or Console(stderr=False, highlight=False, soft_wrap=True)
+        self.console = console or Console(highlight=False, soft_wrap=True, emoji=False)
         self._bar: Progress | None = None
         self._task: Any = None
         self._log = open(workdir.log, "a", encoding="utf-8")  # noqa: SIM115
@@ -36,22 +36,24 @@ class Journal:
         self.console.print(text, markup=False)
         self._write(text)
 
-    def open(self, step: int) -> None:
-        """Starts the record after ``step``: what an interrupted run wrote beyond it is dropped, since
-        the steps will be taken again."""
+    def open(self, step: int, measured: int) -> None:
+        """Starts the record after ``step``, the last one taken, and ``measured``, the last one at which
+        validation was measured: what an interrupted run wrote beyond them is dropped, since it will be
+        done again."""
         from tensorboardX import SummaryWriter
 
         kept = []
         if self.workdir.metrics.exists():
-            for line in self.workdir.metrics.read_text().splitlines():
+            for line in self.workdir.metrics.read_text(encoding="utf-8").splitlines():
                 try:
-                    if json.loads(line)["step"] <= step:
-                        kept.append(line + "\n")
-                except (json.JSONDecodeError, KeyError):
+                    values = json.loads(line)
+                except json.JSONDecodeError:  # a line that was being written when the process died
                     break
-        self._metrics = open(self.workdir.metrics, "w", encoding="utf-8")  # noqa: SIM115
-        self._metrics.writelines(kept)
-        self._metrics.flush()
+                of_validation = any(name.startswith("val/") for name in values)
+                if values["step"] <= (measured if of_validation else step):
+                    kept.append(line + "\n")
+        write_text(self.workdir.metrics, "".join(kept))
+        self._metrics = open(self.workdir.metrics, "a", encoding="utf-8")  # noqa: SIM115
         self._board = SummaryWriter(str(self.workdir.tensorboard), purge_step=step + 1 if step else None)
 
     def record(self, step: int, values: Mapping[str, float | str | None]) -> None:

@@ -91,8 +91,8 @@ def _bytes(number: int) -> str:
 
 def _cost(cost: Cost) -> str:
     return (
-        f"per picture: forward {cost.forward / 1e9:.3f} GFLOP, backward and update "
-        f"{cost.backward / 1e9:.3f} GFLOP; optimiser state {_bytes(cost.optimiser_bytes)}"
+        f"per picture: forward {cost.forward / 1e9:.3g} GFLOP, backward and update "
+        f"{cost.backward / 1e9:.3g} GFLOP; optimiser state {_bytes(cost.optimiser_bytes)}"
     )
 
 

@@ -69,7 +69,8 @@ class Snapshots:
 
     def save(self, snapshot: Snapshot, stage: int) -> None:
         """Writes the state of a run in, or at the end of, ``stage``. Older ones are deleted only
-        afterwards, so that no moment leaves a run without what its record names."""
+        afterwards, so that no moment leaves a run without what its record names. They are counted and not
+        named by their step, which may be saved more than once."""
         arrays = {
             "params": self._touched(snapshot.params, stage),
             "stats": self._touched(snapshot.stats, stage),
@@ -78,8 +79,9 @@ class Snapshots:
         }
         progress = snapshot.progress
         record = {"progress": asdict(progress), "stage": stage, **self._identity()}
-        checkpoint.save(self.workdir.last, progress.step, arrays, record)
-        checkpoint.prune(self.workdir.last, progress.step)
+        number = (checkpoint.latest(self.workdir.last) or 0) + 1
+        checkpoint.save(self.workdir.last, number, arrays, record)
+        checkpoint.prune(self.workdir.last, number)
         checkpoint.prune(self.workdir.best, progress.best["step"] if progress.best else None)
 
     def resume(self, say: Callable[[str], None]) -> Snapshot | None:

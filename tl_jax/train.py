@@ -8,15 +8,13 @@ exactly what the uninterrupted one would have done.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tl_jax import optim, programs, schedule, sharding, step
+from tl_jax import optim, sharding, step
 from tl_jax.backbones.anatomy import Leaves
 from tl_jax.data.feed import Feed
 from tl_jax.evaluation import is_better, quick
@@ -26,6 +24,7 @@ from tl_jax.journal import Journal
 from tl_jax.pace import Clock
 from tl_jax.predictor import Predictor
 from tl_jax.snapshot import Progress, Snapshot, Snapshots
+from tl_jax.stepper import Batch, Stepper
 from tl_jax.tasks import classification
 from tl_jax.workdir import Workdir, write_text
 
@@ -66,7 +65,7 @@ class Trainer:
             snapshot = snapshot or self.snapshots.start()
             self.progress = snapshot.progress
             self.clock = Clock(self.progress)
-            self.journal.open(self.progress.step)
+            self.journal.open(self.progress.step, self.progress.measured)
             self.journal.start_bar(self.progress.step, self._total())
             while self.progress.stage < len(self.job.plans):
                 snapshot = self._stage(self.progress.stage, snapshot)
@@ -75,11 +74,16 @@ class Trainer:
         return self.snapshots.best(self.progress)
 
     def _stage(self, number: int, snapshot: Snapshot) -> Snapshot:
-        """Trains one stage, from its start or from the middle, and returns what it hands on."""
+        """Trains one stage, from its start or from the middle, and returns what it hands on.
+
+        Each round measures, saves and takes a step, in this order, so that a snapshot of step S resumes
+        exactly there: a due measurement that is not in it is made again before the next step. The end of
+        a stage is saved as the last snapshot of the stage with its end recorded.
+        """
         progress, name = self.progress, self.config.stages[number].name
         with self.clock.paused():
             self._enter(number, snapshot)
-        take_step = self._step_function(number)
+        stepper = Stepper(self.job, number, start=progress.stage_start, key=self.key)
         end = progress.stage_start + self.job.durations[number]
         self.stop.graceful = True
         while True:
@@ -98,8 +102,7 @@ class Trainer:
                 with self.clock.paused(self.state):
                     self.snapshots.save(self._snapshot(), number)
             self._leave_if_asked(number)
-            metrics = take_step(progress.step)
-            progress.step += 1
+            metrics = self._take_step(stepper, name)
             if progress.step % self.log_every == 0 or progress.step == end:
                 self._log(number, metrics)
             self.journal.advance(progress.step, total=self._total(), stage=name)
@@ -134,50 +137,25 @@ class Trainer:
             anchors = sharding.replicate(kept, self.job.mesh)
         self.fixed = step.Fixed(frozen, still, anchors, self.class_weights)
 
-    def _step_function(self, number: int) -> Callable[[int], step.Metrics]:
-        """The stage's step as a function of the step's number; it moves ``self.state`` along."""
-        settings, plan = self.config.stages[number], self.job.plans[number]
-        program = programs.build(self.job, number)
-        start, length = self.progress.stage_start, self.job.durations[number]
-        warmup = self.job.steps(settings.warmup, total=length)
-        parts = self.config.accumulate
-        compiled: Any = None
+    def _take_step(self, stepper: Stepper, stage: str) -> step.Metrics:
+        at, batch = self.progress.step, self.feed.batch(self.progress.step)
+        if not stepper.compiled:
+            with self.clock.paused():
+                self._compile(stepper, stage, batch)
+        self.state, metrics = stepper(self.state, self.fixed, batch, at)
+        self.progress.step += 1
+        return metrics
 
-        def take_step(number: int) -> step.Metrics:
-            store, index = self.feed.batch(number)
-            hyper = schedule.hyper(self.config, settings, plan, number - start, length, warmup)
-            at = np.int32(number)
-            if parts == 1:
-                nonlocal compiled
-                arguments = (self.state, self.fixed, store, index, self.key, at, hyper)
-                if compiled is None:
-                    with self.clock.paused():
-                        compiled = self._compile(settings.name, program.whole, arguments)
-                self.state, metrics = compiled(*arguments)
-                return metrics
-            total = jax.tree.map(jnp.zeros_like, self.state.params)
-            loss: Any = 0.0
-            for part, (piece, rows) in enumerate(_pieces(store, index, parts)):
-                self.state, total, share = program.micro(
-                    self.state, total, self.fixed, piece, rows, self.key, at, np.int32(part), hyper.l2_sp
-                )
-                loss = loss + share
-            self.state, metrics = program.finish(self.state, total, hyper)
-            return {"loss": loss, **metrics}
-
-        return take_step
-
-    def _compile(self, stage: str, function: Any, arguments: tuple[Any, ...]) -> Any:
-        """The stage's step, compiled; what a step costs goes into the log and into plan.txt."""
+    def _compile(self, stepper: Stepper, stage: str, batch: Batch) -> None:
+        """Compiles the stage's step; what a step costs goes into the log and into plan.txt."""
         began = time.monotonic()
-        compiled = function.lower(*arguments).compile()
-        seconds, pictures = time.monotonic() - began, self.config.batch_size / self.job.mesh.size
-        cost = f"{programs.flops(compiled) / pictures / 1e9:.3f} GFLOP a picture, forward and backward"
+        flops = stepper.compile(self.state, self.fixed, batch, self.progress.step)
+        cost = f"{flops / 1e9:.3g} GFLOP a picture, forward and backward"
+        seconds = time.monotonic() - began
         self.journal.say(f"stage {stage!r}: compiled in {seconds:.1f} s; a step takes {cost}")
         plan, line = self.workdir.plan.read_text(encoding="utf-8"), f"stage {stage!r}, a step: {cost}\n"
         if line not in plan:
             write_text(self.workdir.plan, plan + line)
-        return compiled
 
     def _is_measure_due(self, end: int) -> bool:
         return self.progress.step % self.measure_every == 0 or self.progress.step >= end
@@ -263,11 +241,3 @@ class Trainer:
     def _total(self) -> int:
         """Steps of the whole run, as far as is known now."""
         return self.progress.stage_start + sum(self.job.durations[self.progress.stage :])
-
-
-def _pieces(store: Any, index: Any, parts: int) -> Iterable[tuple[Any, Any]]:
-    """A batch as ``parts`` micro-batches."""
-    if index is not None:
-        return ((store, rows) for rows in jnp.split(index, parts))
-    rows = len(store["label"]) // parts
-    return (({k: v[i * rows : (i + 1) * rows] for k, v in store.items()}, None) for i in range(parts))

@@ -1,0 +1,84 @@
+"""The steps of one stage as one call, whether a batch goes through at once or in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tl_jax import programs, schedule, sharding, step
+from tl_jax.job import Job
+
+Batch = tuple[Mapping[str, jax.Array], jax.Array | None]
+"""What `data.feed.Feed.batch` gives."""
+
+
+class Stepper:
+    """Takes the steps of stage ``number``, which begins at step ``start``.
+
+    ``key`` is the run's random key; steps fold their own number into it. `compile` comes before the first
+    step, with that step's arguments.
+    """
+
+    def __init__(self, job: Job, number: int, *, start: int, key: jax.Array) -> None:
+        self.job, self.start, self.key = job, start, key
+        self.settings, self.plan = job.config.stages[number], job.plans[number]
+        self.length = job.durations[number]
+        self.warmup = job.steps(self.settings.warmup, total=self.length)
+        self.program = programs.build(job, number)
+        self.parts = job.config.accumulate
+        self.compiled: dict[str, jax.stages.Compiled] = {}
+
+    def compile(self, state: step.State, fixed: step.Fixed, batch: Batch, at: int) -> float:
+        """Compiles what a step calls. Returns the floating-point operations of a step for one picture."""
+        hyper = self._hyper(at)
+        if self.parts == 1:
+            lowered = self.program.whole.lower(state, fixed, *batch, self.key, np.int32(at), hyper)
+            self.compiled["whole"] = lowered.compile()
+        else:
+            total = jax.tree.map(jnp.zeros_like, state.params)
+            piece = next(self._pieces(batch))
+            micro = self.program.micro.lower(
+                state, total, fixed, *piece, self.key, np.int32(at), np.int32(0), hyper.l2_sp
+            )
+            self.compiled["micro"] = micro.compile()
+            self.compiled["finish"] = self.program.finish.lower(state, total, hyper).compile()
+        calls = {"whole": 1, "micro": self.parts, "finish": 1}
+        flops = sum(calls[name] * programs.flops(compiled) for name, compiled in self.compiled.items())
+        return flops / (self.job.config.batch_size / self.job.mesh.size)
+
+    def __call__(
+        self, state: step.State, fixed: step.Fixed, batch: Batch, at: int
+    ) -> tuple[step.State, step.Metrics]:
+        """Step ``at`` of the run. ``state`` is overwritten; use the one that comes back."""
+        hyper = self._hyper(at)
+        if self.parts == 1:
+            return self.compiled["whole"](state, fixed, *batch, self.key, np.int32(at), hyper)
+        total = jax.tree.map(jnp.zeros_like, state.params)
+        loss: Any = 0.0
+        for part, piece in enumerate(self._pieces(batch)):
+            state, total, share = self.compiled["micro"](
+                state, total, fixed, *piece, self.key, np.int32(at), np.int32(part), hyper.l2_sp
+            )
+            loss = loss + share
+        state, metrics = self.compiled["finish"](state, total, hyper)
+        return state, {"loss": loss, **metrics}
+
+    def _hyper(self, at: int) -> step.Hyper:
+        within = at - self.start
+        return schedule.hyper(self.job.config, self.settings, self.plan, within, self.length, self.warmup)
+
+    def _pieces(self, batch: Batch) -> Iterator[Batch]:
+        """A batch as micro-batches, each laid over all devices."""
+        store, index = batch
+        rows = self.job.config.batch_size // self.parts
+        layout = sharding.batched(self.job.mesh)
+        for start in range(0, self.job.config.batch_size, rows):
+            piece = slice(start, start + rows)
+            if index is not None:
+                yield store, jax.device_put(index[piece], layout)
+            else:
+                yield {name: jax.device_put(value[piece], layout) for name, value in store.items()}, None
