@@ -35,6 +35,17 @@ def test_a_patient_is_a_pure_function_of_seed_and_number() -> None:
     assert not np.array_equal(first[0].image, other.image)
 
 
+def test_a_film_is_independent_of_the_anatomy() -> None:
+    """The first film once drew the patient's own random numbers again: women were portable, men were not."""
+    female, portable = [], []
+    for number in range(400):
+        rng = np.random.default_rng([0, number])
+        female.append(len(draw_patient(rng).breasts) > 0)
+        portable.append(simulate.film_stream(0, number, 0).random() < 0.4)
+    rates = [np.mean(np.array(portable)[np.array(female) == sex]) for sex in (True, False)]
+    assert abs(rates[0] - rates[1]) < 0.15
+
+
 def test_the_films_of_a_patient_differ_and_share_the_diagnosis() -> None:
     films = [list(simulate.images_of(0, number, 48)) for number in range(30)]
     assert {len(shots) for shots in films} == {1, 2, 3, 4}
@@ -115,7 +126,7 @@ def test_scatter_lowers_contrast() -> None:
 def test_disease_makes_the_picture_brighter_where_it_sits(anatomies: list) -> None:
     patient, paths = anatomies[0]
     fluid = consolidation.draw(np.random.default_rng(3), paths, (0, 0.5, 0.6), 2.0)
-    quiet = replace(patient, mottle=(0.0, patient.mottle[1]))
+    quiet = replace(patient, mottle=0.0)
     well, ill = (
         simulate.picture(paths, amount, quiet, replace(SHOT, photons=1e12), np.random.default_rng(0)).astype(
             int

@@ -28,8 +28,11 @@ class ChestPhantom(tfds.core.GeneratorBasedBuilder):
 
     CAVEAT = "these radiographs are SIMULATED: no patients; the numbers only show that the program works"
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar = {"1.0.0": "760 simulated patients."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES: ClassVar = {
+        "1.0.0": "760 simulated patients.",
+        "1.1.0": "A patient's first film no longer repeats the random numbers of the anatomy.",
+    }
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(

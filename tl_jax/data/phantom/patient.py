@@ -55,7 +55,7 @@ class Patient:
     bubble: Ellipsoid
     vessels: np.ndarray = field(repr=False)
     vessel_mass: np.ndarray = field(repr=False)
-    mottle: tuple[float, int]
+    mottle: float
 
 
 @dataclass(frozen=True)
@@ -133,12 +133,12 @@ def draw_patient(rng: np.random.Generator) -> Patient:
         scapula=(s * rng.uniform(10.0, 13.0), rng.uniform(-0.1, 0.3)), breasts=breasts,
         bubble=Ellipsoid(rng.uniform(4.0, 7.5), dome + rng.uniform(1.8, 3.5), -3.0, rng.uniform(0.5, 3.5),
                          rng.uniform(0.3, 1.4), rng.uniform(0.5, 3.0)),
-        vessels=vessels, vessel_mass=mass, mottle=(rng.uniform(0.02, 0.06), int(rng.integers(1 << 31))),
+        vessels=vessels, vessel_mass=mass, mottle=rng.uniform(0.02, 0.06),
     )  # fmt: skip
 
 
 def draw_pose(rng: np.random.Generator) -> Pose:
-    """One exposure's positioning: portable films of ill people lie less straight than they should."""
+    """One exposure's positioning."""
     return Pose(
         x=rng.normal(0, 0.8), y=rng.normal(0.3, 0.9), zoom=rng.uniform(0.9, 1.1), roll=rng.normal(0, 0.045),
         yaw=rng.normal(0, 0.07), pitch=rng.normal(0, 0.09), breath=float(np.clip(rng.beta(3, 1.6), 0.15, 1)),

@@ -34,7 +34,7 @@ def images_of(seed: int, patient: int, size: int) -> Iterator[Radiograph]:
     extent = float(np.exp(rng.normal(0.45, 0.3)))
     density = rng.uniform(0.55, 1.0)
     for number in range(count):
-        rng = np.random.default_rng([seed, patient, number])
+        rng = film_stream(seed, patient, number)
         portable = bool(rng.random() < 0.4)
         paths = thorax.project(anatomy, draw_pose(rng), size)
         fluid = np.zeros_like(paths.lung)
@@ -48,14 +48,19 @@ def images_of(seed: int, patient: int, size: int) -> Iterator[Radiograph]:
         )  # fmt: skip
 
 
+def film_stream(seed: int, patient: int, number: int) -> np.random.Generator:
+    """The random numbers of one film. Counted from 1: to NumPy's seeding a missing last number is a zero,
+    and the stream that made the patient must not come back in the first film."""
+    return np.random.default_rng([seed, patient, 1 + number])
+
+
 def picture(
     paths: thorax.Paths, fluid: np.ndarray, anatomy: Patient, shot: physics.Exposure, rng: np.random.Generator
 ) -> np.ndarray:
     """Exposes and develops one radiograph, uint8 (n, n)."""
     pixel = thorax.FIELD / len(fluid)
-    mottle = (
-        1 + anatomy.mottle[0] * physics.blur(rng.standard_normal(fluid.shape, np.float32), 0.6 / pixel) * 3
-    )
+    grain = physics.blur(rng.standard_normal(fluid.shape, np.float32), 0.6 / pixel)
+    mottle = 1 + 3 * anatomy.mottle * grain
     # Fluid replaces air, and hides the vessels that run through it: the silhouette sign.
     hidden = 1 - fluid / np.maximum(paths.lung, 1e-3)
     soft = np.maximum(paths.soft - paths.air, 0) + fluid + paths.vessels * hidden
