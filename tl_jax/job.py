@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,13 +61,20 @@ class Job:
 
 
 def prepare(config: ConfigDict, say: Callable[[str], None] = print) -> Job:
-    """Loads what a completed config names: weights, then data, then the plan of every stage."""
+    """Loads what a completed config names: data, then weights; before either it is known that the plans of
+    all stages can be made.
+
+    Raises ValueError (a `PretrainedError`, `SourceError`, `PlanError`, …) that lists what is wrong.
+    """
     task = tasks.find(config.task)
     mesh = sharding.make_mesh(config.mesh.data, micro_batch(config))
     name, arch = config.model.pretrained, config.model.arch.to_dict()
     facts = pretrained.inspect(
         name, arch=arch, cache_dir=config.model.cache_dir or None, offline=config.model.offline
     )
+    check_plans(pretrained.outline(facts), config.stages)
+    for note in idle_decays(config.stages):
+        say(note)
     preprocess = overridden(facts.preprocess, config.preprocess)
     size = config.data.image_size or preprocess.size[0]
     data = data_room.load(
@@ -112,6 +119,10 @@ def prepare(config: ConfigDict, say: Callable[[str], None] = print) -> Job:
         precision=config.precision,
         augment=config.augment.to_dict(),
     )
+    durations = duration.stage_steps(
+        [stage.duration for stage in config.stages], n=len(data.train), batch_size=config.batch_size
+    )
+    check_warmups(config, durations, n=len(data.train))
     return Job(
         config=config,
         model=model,
@@ -119,15 +130,48 @@ def prepare(config: ConfigDict, say: Callable[[str], None] = print) -> Job:
         data=data,
         recipe=recipe,
         plans=plans,
-        durations=duration.stage_steps(
-            [stage.duration for stage in config.stages], n=len(data.train), batch_size=config.batch_size
-        ),
+        durations=durations,
         mesh=mesh,
         base_params=jax.device_get(params),
         base_stats=jax.device_get(stats),
         pretrained_paths=report.loaded_paths,
         resample=preprocess.resample,
     )
+
+
+def check_plans(model: Backbone, stages: Sequence[Any]) -> None:
+    """Raises PlanError, with every problem of every stage. ``model`` may be abstract."""
+    problems = []
+    for number, stage in enumerate(stages):
+        try:
+            freeze.plan(model, stage)
+        except freeze.PlanError as error:
+            problems += [f"stages[{number}] {stage.name!r}: {line}" for line in str(error).splitlines()]
+    if problems:
+        raise freeze.PlanError("\n".join(problems))
+
+
+def idle_decays(stages: Sequence[Any]) -> Iterator[str]:
+    """A line for each stage whose weight decay its optimiser passes over."""
+    for stage in stages:
+        decays = [stage.weight_decay, *(rule.weight_decay for rule in stage.rules)]
+        if stage.optimizer == "adam" and max(decays) > 0:
+            yield f"note: stage {stage.name!r}: adam decays no weights, so weight_decay does nothing; use adamw"
+
+
+def check_warmups(config: ConfigDict, durations: Sequence[int], *, n: int) -> None:
+    """Raises ValueError where a stage, as long as ``durations`` says in steps, ends before its warm-up.
+    ``n``: training pictures."""
+    problems = []
+    for number, (stage, length) in enumerate(zip(config.stages, durations, strict=True)):
+        warmup = duration.steps(stage.warmup, n=n, batch_size=config.batch_size, total=length)
+        if warmup > length:
+            problems.append(
+                f"stages[{number}].warmup={stage.warmup!r} is {warmup} steps here, longer than the stage "
+                f"({stage.duration!r}, {length} steps)"
+            )
+    if problems:
+        raise ValueError("\n".join(problems))
 
 
 def micro_batch(config: ConfigDict) -> int:

@@ -3,7 +3,7 @@
 from tl_jax.pretrained.errors import PretrainedError
 from tl_jax.pretrained.export import export
 from tl_jax.pretrained.facts import Facts, inspect
-from tl_jax.pretrained.load import load, load_pretrained, scratch
+from tl_jax.pretrained.load import load, load_pretrained, outline, scratch
 from tl_jax.pretrained.report import LoadReport
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "inspect",
     "load",
     "load_pretrained",
+    "outline",
     "scratch",
 ]

@@ -172,6 +172,20 @@ def load_pretrained(
     )
 
 
+def outline(found: facts.Facts) -> Backbone:
+    """The model of these facts: shapes in the place of arrays, and a head of two outputs. Raises
+    PretrainedError where there can be no such model."""
+    build = _builder(
+        labels.renamed(found.config, labels.default(2)),
+        preprocess=found.preprocess,
+        channels=None,
+        image_size=None,
+        dropout=0.0,
+        seed=0,
+    )
+    return _outline(build, found.source)
+
+
 def _builder(
     config: Mapping[str, Any],
     *,

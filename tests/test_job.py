@@ -1,0 +1,46 @@
+"""What is wrong with a job is said before its data are read, for all stages at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests import tiny
+from tl_jax.config import complete
+from tl_jax.freeze import PlanError
+from tl_jax.job import prepare
+
+
+def stages(*settings: dict) -> list[dict]:
+    return [dict(duration="2 steps", train="head", **one) for one in settings]
+
+
+def test_every_plan_that_cannot_be_made_is_told_before_anything_is_read(tmp_path) -> None:
+    rule = dict(path="blocks/9/.*", lr_scale=2.0)
+    config = tiny.config(
+        tmp_path / "absent",
+        stages=[*stages(dict(name="a"), dict(name="b", rules=[rule, rule])), dict(name="c", train="last 7")],
+    )
+    with pytest.raises(PlanError) as caught:
+        prepare(complete(config))
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("stages[1] 'b': rules[0].path='blocks/9/.*' matches no parameter")
+    assert lines[1].startswith("stages[1] 'b': rules[1].path")
+    assert lines[2] == "stages[2] 'c': train='last 7': this network has 2 blocks, so K is 1…2"
+
+
+def test_a_warmup_longer_than_its_stage_in_another_unit(tmp_path) -> None:
+    root = tiny.make_folder(tmp_path)
+    config = tiny.config(root, stages=stages(dict(name="a"), dict(name="b", warmup="1 epochs")))
+    with pytest.raises(ValueError, match=r"stages\[1\]\.warmup='1 epochs' is 3 steps here, longer"):
+        prepare(complete(config))
+
+
+def test_a_decay_that_adam_ignores_is_told(tmp_path) -> None:
+    root, said = tiny.make_folder(tmp_path), []
+    rules = [dict(path="head/.*", weight_decay=0.1)]
+    several = stages(dict(name="a", optimizer="adam"), dict(name="b", optimizer="adam", rules=rules))
+    prepare(complete(tiny.config(root, stages=several)), said.append)
+    assert [line for line in said if "adam decays no weights" in line] == [
+        "note: stage 'b': adam decays no weights, so weight_decay does nothing; use adamw"
+    ]
