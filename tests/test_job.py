@@ -42,5 +42,13 @@ def test_a_decay_that_adam_ignores_is_told(tmp_path) -> None:
     several = stages(dict(name="a", optimizer="adam"), dict(name="b", optimizer="adam", rules=rules))
     prepare(complete(tiny.config(root, stages=several)), said.append)
     assert [line for line in said if "adam decays no weights" in line] == [
-        "note: stage 'b': adam decays no weights, so weight_decay does nothing; use adamw"
+        "note: stage 'b': adam decays no weights, weight_decay does nothing; use adamw"
     ]
+
+
+def test_devices_that_stay_idle_are_told(tmp_path) -> None:
+    said: list[str] = []
+    config = tiny.config(tiny.make_folder(tmp_path), batch_size=12, accumulate=2, mesh=dict(data=0))
+    job = prepare(complete(config), said.append)
+    assert job.mesh.size == 6
+    assert "note: 6 of 8 devices are used, as no more divide 6 pictures" in said

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 
-EXPECTED = (ValueError, OSError, RuntimeError, ArithmeticError, LookupError)
+EXPECTED = (ValueError, OSError, RuntimeError, ArithmeticError)
 """What bad input raises. Anything else is a fault of the program and shows its traceback."""
 
 

@@ -18,6 +18,7 @@ def use_cache(setting: str) -> None:
     import jax
 
     if not setting:
+        jax.config.update("jax_compilation_cache_dir", None)
         return
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = base / "tl_jax" / "programs" if setting == "auto" else Path(setting)

@@ -67,7 +67,10 @@ def prepare(config: ConfigDict, say: Callable[[str], None] = print) -> Job:
     Raises ValueError (a `PretrainedError`, `SourceError`, `PlanError`, …) that lists what is wrong.
     """
     task = tasks.find(config.task)
-    mesh = sharding.make_mesh(config.mesh.data, micro_batch(config))
+    rows = config.batch_size // config.accumulate  # pictures that go through the network at once
+    mesh = sharding.make_mesh(config.mesh.data, rows)
+    if config.mesh.data == 0 and mesh.size < jax.device_count():
+        say(f"note: {mesh.size} of {jax.device_count()} devices are used, as no more divide {rows} pictures")
     name, arch = config.model.pretrained, config.model.arch.to_dict()
     facts = pretrained.inspect(
         name, arch=arch, cache_dir=config.model.cache_dir or None, offline=config.model.offline
@@ -75,7 +78,7 @@ def prepare(config: ConfigDict, say: Callable[[str], None] = print) -> Job:
     check_plans(pretrained.outline(facts), config.stages)
     for note in idle_decays(config.stages):
         say(note)
-    preprocess = overridden(facts.preprocess, config.preprocess)
+    preprocess = overridden(facts.preprocess, config.preprocess, config.data.fit)
     size = config.data.image_size or preprocess.size[0]
     data = data_room.load(
         config.data,
@@ -156,7 +159,7 @@ def idle_decays(stages: Sequence[Any]) -> Iterator[str]:
     for stage in stages:
         decays = [stage.weight_decay, *(rule.weight_decay for rule in stage.rules)]
         if stage.optimizer == "adam" and max(decays) > 0:
-            yield f"note: stage {stage.name!r}: adam decays no weights, so weight_decay does nothing; use adamw"
+            yield f"note: stage {stage.name!r}: adam decays no weights, weight_decay does nothing; use adamw"
 
 
 def check_warmups(config: ConfigDict, durations: Sequence[int], *, n: int) -> None:
@@ -174,27 +177,19 @@ def check_warmups(config: ConfigDict, durations: Sequence[int], *, n: int) -> No
         raise ValueError("\n".join(problems))
 
 
-def micro_batch(config: ConfigDict) -> int:
-    """Pictures that go through the network at once."""
-    if config.batch_size % config.accumulate:
-        raise ValueError(
-            f"accumulate={config.accumulate} does not divide batch_size={config.batch_size}: choose a divisor"
-        )
-    return config.batch_size // config.accumulate
-
-
 def positive_class(name: str, classes: tuple[str, ...]) -> int:
     if name and name not in classes:
         raise ValueError(f"evaluation.positive={name!r} is not a class of this data: {', '.join(classes)}")
     return classes.index(name) if name else len(classes) - 1
 
 
-def overridden(preprocess: Preprocess, config: ConfigDict) -> Preprocess:
+def overridden(preprocess: Preprocess, config: ConfigDict, fit: str) -> Preprocess:
     """The weights' own preprocessing where the config leaves it alone. How pictures meet the square is
-    `data.fit`, so that a crop of the weights' own is not taken over."""
+    ``fit``, `data.fit` of the config, so that a crop of the weights' own is not taken over."""
     return Preprocess(
         size=preprocess.size,
         mean=tuple(config.mean) or preprocess.mean,
         std=tuple(config.std) or preprocess.std,
         resample=config.resample or preprocess.resample,
+        fit=fit,
     )

@@ -39,6 +39,6 @@ def batched(mesh: Mesh) -> NamedSharding:
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
-    """Copies of the arrays on every device of the mesh, never sharing memory with the originals
-    (a step may overwrite its state in place)."""
+    """The arrays on every device of the mesh. They may share memory with the originals: what a step
+    overwrites in place must be copied first."""
     return jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf), replicated(mesh)), tree)

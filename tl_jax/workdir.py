@@ -41,7 +41,7 @@ class Workdir:
         with open(self.root / ".lock", "w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 raise WorkdirError(
                     f"another process is running in {self.root}; wait for it or choose another --workdir"
                 ) from None
@@ -51,7 +51,7 @@ class Workdir:
 def write_text(path: Path, text: str) -> None:
     """Writes a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.with_name(f".{path.name}.partial")
     with open(aside, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

@@ -376,3 +376,16 @@ def test_real_x_rays_of_known_patients_load(shared):
         ["PNEUMONIA", "444", "89", "178"],
         ["all", "600", "120", "240"],
     ]
+
+
+def test_copies_are_one_group_for_the_intervals_too():
+    """Resampling counts a picture that is there twice as one, as the notes say."""
+    pictures = [gray(i % 50) for i in range(N)]
+    data = read(table(LABELS, pictures=pictures))
+    group = {
+        name: group
+        for split in (data.train, data.val, data.test)
+        for name, group in zip(split.ids.tolist(), split.groups.tolist(), strict=True)
+    }
+    assert all(group[f"p{i:03}"] == group[f"p{i + 50:03}"] for i in range(10))
+    assert len(set(group.values())) == 50

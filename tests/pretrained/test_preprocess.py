@@ -88,6 +88,8 @@ def test_the_forms_in_use(facts: dict, expected: Preprocess) -> None:
         Preprocess((224, 224), resample="lanczos", crop=0.875),
         Preprocess((23, 23), resample="nearest", crop=0.9),
         Preprocess((448, 448), crop=0.9),
+        Preprocess((64, 64), fit="crop"),
+        Preprocess((64, 64), fit="pad"),
     ],
 )
 def test_a_round_trip_says_the_same(preprocess: Preprocess) -> None:

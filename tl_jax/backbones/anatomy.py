@@ -30,7 +30,8 @@ class Preprocess:
 
     ``size`` is (height, width) in pixels. ``mean`` and ``std`` apply to values in 0…1, one number a
     channel. ``resample`` is ``"nearest" | "bilinear" | "bicubic" | "lanczos"``. ``crop`` is the share
-    of the resized picture that a centre crop kept (1.0: no crop).
+    of the resized picture that a centre crop kept (1.0: no crop). ``fit`` says how a picture that is
+    not square met the square: ``"squash" | "crop" | "pad"`` (see docs/data.md).
     """
 
     size: tuple[int, int] = (224, 224)
@@ -38,6 +39,7 @@ class Preprocess:
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     resample: str = "bilinear"
     crop: float = 1.0
+    fit: str = "squash"
 
 
 @dataclass(frozen=True)

@@ -77,24 +77,23 @@ def load(
     if problems:
         raise SourceError("\n".join(problems))
     notes += checks.skipped(pictures.bad)
-    groups = table.groups
     if twins:
         # A picture in two splits is a leak like a patient in two splits, so it is treated alike.
-        groups = splits.merge_groups(groups, twins)
-        where, told = splits.assign(groups, table.labels, table.splits, config)
+        table = replace(table, groups=splits.merge_groups(table.groups, twins))
+        where, told = splits.assign(table.groups, table.labels, table.splits, config)
         told = [*told, *duplicates.notes(table, twins)]
     notes += told
     where[list(pictures.bad)] = ""
     if config.train_fraction < 1:
         train = np.flatnonzero(where == "train")
-        kept = splits.few(groups[train], table.labels[train], config.train_fraction, config.split_seed)
+        kept = splits.few(table.groups[train], table.labels[train], config.train_fraction, config.split_seed)
         where[train[~kept]] = ""
         notes.append(
             f"data.train_fraction={config.train_fraction:g} keeps {counted(int(kept.sum()), 'picture')} "
             f"of {len(train):,} for training"
         )
     checks.check_labels(table.labels, where, classes)
-    notes.append(splits.check(groups, where, grouped=table.grouped))
+    notes.append(splits.check(table.groups, where, grouped=table.grouped))
     notes += checks.counts(table.labels, where, classes)
     notes += checks.unmeasured(table.labels, where, classes)
 
@@ -138,6 +137,9 @@ def load_labelled(
     if problems := checks.unusable(table, pictures.bad, config.on_bad_image):
         raise SourceError("\n".join(problems))
     notes += checks.skipped(pictures.bad)
+    if twins := duplicates.find(pictures.digests, pictures.bad):
+        table = replace(table, groups=splits.merge_groups(table.groups, twins))
+        notes += duplicates.notes(table, twins)
     rows = np.setdiff1d(np.arange(len(table)), list(pictures.bad))
     images = _take_images({"all": (pictures.arrays[0], rows)}, config.host_budget)["all"]
     return _split(table, rows, images, classes), tuple(notes)

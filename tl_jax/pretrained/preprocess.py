@@ -1,7 +1,7 @@
 """How pictures were prepared when the weights were made, read from a folder and written to one.
 
 ``preprocessor_config.json`` has changed its form over the years; this reads all of them, and timm's
-``pretrained_cfg``, into the five facts of `Preprocess`.
+``pretrained_cfg``, into the facts of `Preprocess`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from tl_jax.pretrained.files import PREPROCESSOR, read_json
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+_FIT = "tl_jax_fit"
 _RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL.Image.Resampling
 _DEFAULTS = {  # processor → mean and std, resample: what transformers assumes where the file is silent
     "vit": (_HALF, 2),
@@ -87,7 +88,9 @@ def from_processor(facts: Mapping[str, Any], notes: list[str], where: str = PREP
         resample = facts.get("resample", resample)
         if resample not in _RESAMPLE:
             notes.append(f"{where}: resample={resample!r} is not supported; bilinear is used")
-        return Preprocess(size, mean, std, _RESAMPLE.get(resample, "bilinear"), crop)
+        squares = facts.get("do_center_crop") and "crop_size" in facts and crop == 1.0
+        fit = "crop" if squares else str(facts.get(_FIT, "squash"))
+        return Preprocess(size, mean, std, _RESAMPLE.get(resample, "bilinear"), crop, fit)
     except (TypeError, ValueError, ZeroDivisionError, KeyError) as error:
         raise PretrainedError(f"{where} cannot be understood: {error!r}") from error
 
@@ -96,12 +99,15 @@ def to_processor(preprocess: Preprocess) -> dict[str, Any]:
     """The ``preprocessor_config.json`` that says the same, for transformers and for `from_processor`.
 
     Without a crop that is a ViTImageProcessor (resize to the size, whatever the shape); with one, a
-    BitImageProcessor (resize the short side, keep the centre).
+    BitImageProcessor (resize the short side, keep the centre). Of padding no processor knows: it is noted
+    under a key of our own, and transformers will squash.
     """
     height, width = preprocess.size
     exact = {"height": height, "width": width}
-    if preprocess.crop == 1.0:
+    if preprocess.crop == 1.0 and preprocess.fit != "crop":
         geometry = {"image_processor_type": "ViTImageProcessor", "do_resize": True, "size": exact}
+        if preprocess.fit != "squash":
+            geometry[_FIT] = preprocess.fit
     else:
         geometry = {
             "image_processor_type": "BitImageProcessor",
