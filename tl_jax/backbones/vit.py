@@ -23,6 +23,7 @@ from flax import nnx
 
 from tl_jax.backbones import hf_config
 from tl_jax.backbones.anatomy import Backbone, Carry, Head, Preprocess, Spec
+from tl_jax.backbones.transformer import Block, dropped, layer_norm, normal
 from tl_jax.pretrained.rules import Ignore, Rule
 from tl_jax.pretrained.transforms import FIRST_CONV, LINEAR, MEAN, MEAN_OF_HEADS, positions
 
@@ -82,7 +83,7 @@ class Patches(nnx.Module):
     """
 
     def __init__(self, patch: tuple[int, int], channels: int, width: int, *, scale: float, rngs: nnx.Rngs):
-        self.kernel = nnx.Param(_normal(scale)(rngs.params(), (*patch, channels, width)))
+        self.kernel = nnx.Param(normal(scale)(rngs.params(), (*patch, channels, width)))
         self.bias = nnx.Param(jnp.zeros((width,)))
 
     def __call__(self, images: jax.Array) -> jax.Array:
@@ -104,12 +105,12 @@ class Stem(nnx.Module):
         self.image_size = hf_config.pair(config["image_size"])
         self.channels = channels
         self.patch = Patches(patch, channels, width, scale=scale, rngs=rngs)
-        self.class_token = nnx.Param(_normal(scale)(rngs.params(), (1, 1, width)))
+        self.class_token = nnx.Param(normal(scale)(rngs.params(), (1, 1, width)))
         if _tokens(config) == 2:
-            self.distillation_token = nnx.Param(_normal(scale)(rngs.params(), (1, 1, width)))
+            self.distillation_token = nnx.Param(normal(scale)(rngs.params(), (1, 1, width)))
         else:
             self.distillation_token = None
-        self.positions = nnx.Param(_normal(scale)(rngs.params(), (1, _tokens(config) + h * w, width)))
+        self.positions = nnx.Param(normal(scale)(rngs.params(), (1, _tokens(config) + h * w, width)))
         self.dropout = nnx.Dropout(config["hidden_dropout_prob"])
 
     def __call__(self, inputs: jax.Array, *, key: jax.Array | None = None) -> Carry:
@@ -123,72 +124,14 @@ class Stem(nnx.Module):
         shape = (patches.shape[0], 1, patches.shape[2])
         prefix = [jnp.broadcast_to(token[...], shape) for token in tokens if token is not None]
         x = jnp.concatenate([*prefix, patches], axis=1) + self.positions[...]
-        return {"x": _dropped(self.dropout, x, key)}
-
-
-class Attention(nnx.Module):
-    """Multi-head self-attention: x (B, n, width) → (B, n, width)."""
-
-    def __init__(self, config: Mapping[str, Any], *, rngs: nnx.Rngs):
-        width, init = config["hidden_size"], _normal(config["initializer_range"])
-        bias = config["qkv_bias"]
-        self.heads = config["num_attention_heads"]
-        self.query = nnx.Linear(width, width, use_bias=bias, kernel_init=init, rngs=rngs)
-        self.key = nnx.Linear(width, width, use_bias=bias, kernel_init=init, rngs=rngs)
-        self.value = nnx.Linear(width, width, use_bias=bias, kernel_init=init, rngs=rngs)
-        self.out = nnx.Linear(width, width, kernel_init=init, rngs=rngs)
-        self.dropout = nnx.Dropout(config["attention_probs_dropout_prob"])
-
-    def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
-        query, keys, value = (
-            layer(x).reshape(*x.shape[:2], self.heads, -1) for layer in (self.query, self.key, self.value)
-        )
-        if key is None or self.dropout.rate == 0 or self.dropout.deterministic:
-            mixed = jax.nn.dot_product_attention(query, keys, value)
-        else:  # jax's own attention has no dropout
-            scores = jnp.einsum("bqhd,bkhd->bhqk", query, keys) * query.shape[-1] ** -0.5
-            weights = jax.nn.softmax(scores.astype(jnp.float32)).astype(x.dtype)
-            mixed = jnp.einsum("bhqk,bkhd->bqhd", self.dropout(weights, rngs=key), value)
-        return self.out(mixed.reshape(x.shape))
-
-
-class MLP(nnx.Module):
-    """Two linear layers with an activation between: x (B, n, width) → (B, n, width)."""
-
-    def __init__(self, config: Mapping[str, Any], *, rngs: nnx.Rngs):
-        width, inner = config["hidden_size"], config["intermediate_size"]
-        init = _normal(config["initializer_range"])
-        self.fc1 = nnx.Linear(width, inner, kernel_init=init, rngs=rngs)
-        self.fc2 = nnx.Linear(inner, width, kernel_init=init, rngs=rngs)
-        self.act = hf_config.ACTIVATIONS[config["hidden_act"]]
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return self.fc2(self.act(self.fc1(x)))
-
-
-class Block(nnx.Module):
-    """An encoder layer, norms first: x + attention(norm(x)), then x + mlp(norm(x))."""
-
-    def __init__(self, config: Mapping[str, Any], *, rngs: nnx.Rngs):
-        self.norm1 = _layer_norm(config, rngs)
-        self.attention = Attention(config, rngs=rngs)
-        self.norm2 = _layer_norm(config, rngs)
-        self.mlp = MLP(config, rngs=rngs)
-        self.dropout = nnx.Dropout(config["hidden_dropout_prob"])
-
-    def __call__(self, carry: Carry, *, key: jax.Array | None = None) -> Carry:
-        inside, first, second = (None,) * 3 if key is None else jax.random.split(key, 3)
-        x = carry["x"]
-        x = x + _dropped(self.dropout, self.attention(self.norm1(x), key=inside), first)
-        x = x + _dropped(self.dropout, self.mlp(self.norm2(x)), second)
-        return {**carry, "x": x}
+        return {"x": dropped(self.dropout, x, key)}
 
 
 class Neck(nnx.Module):
     """Final norm, then the class token, or both tokens end to end: x (B, n, width) → (B, features)."""
 
     def __init__(self, config: Mapping[str, Any], *, rngs: nnx.Rngs):
-        self.norm = _layer_norm(config, rngs)
+        self.norm = layer_norm(config, rngs)
         self.tokens = 2 if _has_teacher(config) else 1
 
     def __call__(self, carry: Carry, *, key: jax.Array | None = None) -> jax.Array:
@@ -343,16 +286,3 @@ def _tokens(config: Mapping[str, Any]) -> int:
 def _has_teacher(config: Mapping[str, Any]) -> bool:
     """Whether the head reads the distillation token too."""
     return config["model_type"] == "deit" and _TEACHER in (config.get("architectures") or ())
-
-
-def _layer_norm(config: Mapping[str, Any], rngs: nnx.Rngs) -> nnx.LayerNorm:
-    width, epsilon = config["hidden_size"], config["layer_norm_eps"]
-    return nnx.LayerNorm(width, epsilon=epsilon, use_fast_variance=False, rngs=rngs)
-
-
-def _normal(scale: float) -> jax.nn.initializers.Initializer:
-    return nnx.initializers.truncated_normal(scale)
-
-
-def _dropped(dropout: nnx.Dropout, x: jax.Array, key: jax.Array | None) -> jax.Array:
-    return x if key is None else dropout(x, rngs=key)

@@ -1,0 +1,93 @@
+"""The encoder layer of a transformer, norms first, as ViT and its kin stack it.
+
+Vaswani et al. 2017, arXiv:1706.03762; with the norm before each part (Xiong et al. 2020, arXiv:2002.04745).
+Sizes, activation and probabilities come from a Hugging Face config: ``hidden_size``, ``num_attention_heads``,
+``intermediate_size``, ``hidden_act``, ``qkv_bias``, ``layer_norm_eps``, ``initializer_range``,
+``hidden_dropout_prob`` and ``attention_probs_dropout_prob``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from tl_jax.backbones import hf_config
+from tl_jax.backbones.anatomy import Carry
+
+
+class Attention(nnx.Module):
+    """Multi-head self-attention: x (B, n, width) → (B, n, width)."""
+
+    def __init__(self, config: Mapping[str, Any], *, rngs: nnx.Rngs):
+        width, init = config["hidden_size"], normal(config["initializer_range"])
+        bias = config["qkv_bias"]
+        self.heads = config["num_attention_heads"]
+        self.query = nnx.Linear(width, width, use_bias=bias, kernel_init=init, rngs=rngs)
+        self.key = nnx.Linear(width, width, use_bias=bias, kernel_init=init, rngs=rngs)
+        self.value = nnx.Linear(width, width, use_bias=bias, kernel_init=init, rngs=rngs)
+        self.out = nnx.Linear(width, width, kernel_init=init, rngs=rngs)
+        self.dropout = nnx.Dropout(config["attention_probs_dropout_prob"])
+
+    def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
+        query, keys, value = (
+            layer(x).reshape(*x.shape[:2], self.heads, -1) for layer in (self.query, self.key, self.value)
+        )
+        if key is None or self.dropout.rate == 0 or self.dropout.deterministic:
+            mixed = jax.nn.dot_product_attention(query, keys, value)
+        else:  # jax's own attention has no dropout
+            scores = jnp.einsum("bqhd,bkhd->bhqk", query, keys) * query.shape[-1] ** -0.5
+            weights = jax.nn.softmax(scores.astype(jnp.float32)).astype(x.dtype)
+            mixed = jnp.einsum("bhqk,bkhd->bqhd", self.dropout(weights, rngs=key), value)
+        return self.out(mixed.reshape(x.shape))
+
+
+class MLP(nnx.Module):
+    """Two linear layers with an activation between: x (B, n, width) → (B, n, width)."""
+
+    def __init__(self, config: Mapping[str, Any], *, rngs: nnx.Rngs):
+        width, inner = config["hidden_size"], config["intermediate_size"]
+        init = normal(config["initializer_range"])
+        self.fc1 = nnx.Linear(width, inner, kernel_init=init, rngs=rngs)
+        self.fc2 = nnx.Linear(inner, width, kernel_init=init, rngs=rngs)
+        self.act = hf_config.ACTIVATIONS[config["hidden_act"]]
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.fc2(self.act(self.fc1(x)))
+
+
+class Block(nnx.Module):
+    """An encoder layer, norms first: x + attention(norm(x)), then x + mlp(norm(x))."""
+
+    def __init__(self, config: Mapping[str, Any], *, rngs: nnx.Rngs):
+        self.norm1 = layer_norm(config, rngs)
+        self.attention = Attention(config, rngs=rngs)
+        self.norm2 = layer_norm(config, rngs)
+        self.mlp = MLP(config, rngs=rngs)
+        self.dropout = nnx.Dropout(config["hidden_dropout_prob"])
+
+    def __call__(self, carry: Carry, *, key: jax.Array | None = None) -> Carry:
+        inside, first, second = (None,) * 3 if key is None else jax.random.split(key, 3)
+        x = carry["x"]
+        x = x + dropped(self.dropout, self.attention(self.norm1(x), key=inside), first)
+        x = x + dropped(self.dropout, self.mlp(self.norm2(x)), second)
+        return {**carry, "x": x}
+
+
+def layer_norm(config: Mapping[str, Any], rngs: nnx.Rngs) -> nnx.LayerNorm:
+    """Over the last axis, of ``hidden_size``."""
+    width, epsilon = config["hidden_size"], config["layer_norm_eps"]
+    return nnx.LayerNorm(width, epsilon=epsilon, use_fast_variance=False, rngs=rngs)
+
+
+def normal(scale: float) -> jax.nn.initializers.Initializer:
+    """A normal distribution of this standard deviation, cut off at two of them."""
+    return nnx.initializers.truncated_normal(scale)
+
+
+def dropped(dropout: nnx.Dropout, x: jax.Array, key: jax.Array | None) -> jax.Array:
+    """``x`` with dropout, of the module's own rate and mode; unchanged without a key."""
+    return x if key is None else dropout(x, rngs=key)
