@@ -21,7 +21,7 @@ def render(job: Job, costs: Sequence[Cost] | None = None) -> str:
         lines.append(
             f"stage {number + 1} {stage.name!r}: train={stage.train!r}, {stage.optimizer}, {stage.duration} "
             f"= {job.durations[number]} steps, {stage.schedule} from lr {stage.lr:g}; "
-            f"{trained:,} of {every:,} parameters train ({trained / every:.1%})"
+            f"{trained:,} of {every:,} parameters train ({trained / every:.2%})"
         )
         lines.extend(_table([HEADER, *_rows(job, plan, number)]))
         lines.append(f"  {prefix(plan, len(job.model.blocks))}")

@@ -6,9 +6,9 @@ The canvas is only a little larger than the output, so bilinear sampling needs n
 beyond twice the output it would skip pixels. Rotation is in the square: a picture squashed into it is turned
 and a little sheared.
 
-Measured for 32 pictures of 256 → 224 px on two CPU cores, ms for one channel | three: four gathers of
-bytes (`sample`) 2.3 | 4.1; one gather of 2 × 2 patches 15 | 25; one of four bytes packed into a word 8 | 55;
-one flat index over the batch is as fast as an index a picture, but cannot be divided among devices.
+On a CPU four gathers of bytes (`sample`) are several times as fast as one gather of 2 × 2 patches, or of
+four bytes packed into a word; one flat index over the batch is as fast as an index a picture, but cannot be
+divided among devices.
 """
 
 from __future__ import annotations
@@ -147,8 +147,8 @@ def tone(x: jax.Array, keys: jax.Array, brightness: float, contrast: float) -> j
 
 
 def erase(x: jax.Array, keys: jax.Array, probability: float) -> jax.Array:
-    """With ``probability``, one rectangle inside the picture is filled with the picture's mean (Zhong et
-    al. 2020: area 2 % to 33 %, aspect 0.3 to 3.3)."""
+    """With ``probability``, one rectangle inside the picture is filled with the picture's mean (random
+    erasing, Zhong et al. 2020, with torchvision's ranges: area 2 % to 33 %, aspect 0.3 to 3.3)."""
     whether, area, aspect, place = _split(keys, 4)
     share = _uniform(area, 0.02, 0.33)
     ratio = jnp.exp(_uniform(aspect, math.log(0.3), math.log(3.3)))
