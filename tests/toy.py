@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from tl_jax.backbones.anatomy import Backbone, Carry, Head, Spec, materialise, merge, split
+from tl_jax.backbones.anatomy import Backbone, Carry, Head, Spec, merge, split
 
 
 class Stem(nnx.Module):
@@ -64,4 +64,4 @@ def toy(seed: int = 0, **sizes: int) -> Toy:
 
 @cache
 def _parts(seed: int, sizes: tuple[tuple[str, int], ...]) -> tuple[Any, ...]:
-    return split(materialise(lambda: Toy(nnx.Rngs(seed), **dict(sizes))))
+    return split(nnx.jit(lambda: Toy(nnx.Rngs(seed), **dict(sizes)))())

@@ -108,7 +108,7 @@ def layer_function(model: Any, recipe: Any, layer: str, *, pool: bool) -> Callab
     import jax
     import jax.numpy as jnp
 
-    from tl_jax.backbones.anatomy import merge, run, set_mode, split
+    from tl_jax.backbones.anatomy import inference_graph, merge, run, split
     from tl_jax.step import inputs
 
     part, _, number = layer.partition("/")
@@ -117,8 +117,8 @@ def layer_function(model: Any, recipe: Any, layer: str, *, pool: bool) -> Callab
     if not is_block and layer not in ("stem", "neck", "head"):
         raise ValueError(f"--layer={layer!r} is none of stem, blocks/0 … blocks/{n - 1}, neck, head")
     stop = int(number) + 1 if is_block else 0 if layer == "stem" else n
-    set_mode(model, dropout=False, batch_statistics=False)
-    graph, params, stats = split(model)
+    graph = inference_graph(model)
+    _, params, stats = split(model)
 
     @jax.jit
     def apply(params: Any, stats: Any, images: jax.Array) -> jax.Array:

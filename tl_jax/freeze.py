@@ -98,7 +98,7 @@ def plan(model: Backbone, stage: Mapping[str, Any]) -> FreezePlan:
 
     ``model`` may be abstract. Raises `PlanError`, listing every problem at once.
     """
-    params, _, _ = _leaves(model)
+    _, params, _ = split(model)
     rules, problems = _match(list(stage["rules"]), params)
     try:
         preset = _preset(model, stage["train"], params)
@@ -139,11 +139,6 @@ def _prefix(model: Backbone, moving: frozenset[str]) -> int:
 
 def _parent(path: str) -> str:
     return path.rpartition("/")[0]
-
-
-def _leaves(model: Backbone) -> tuple[dict[str, Any], dict[str, Any], nnx.GraphDef]:
-    graph, params, stats = split(model)
-    return params, stats, graph
 
 
 def _layers(model: Backbone, kinds: tuple[type, ...]) -> dict[str, Any]:

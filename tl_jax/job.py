@@ -15,6 +15,7 @@ from tl_jax import data as data_room
 from tl_jax import duration, freeze, pretrained, sharding, tasks
 from tl_jax.backbones.anatomy import Backbone, Preprocess, split
 from tl_jax.data import augment
+from tl_jax.evaluation.decision import positive_class
 from tl_jax.freeze import FreezePlan
 from tl_jax.step import Recipe
 
@@ -175,12 +176,6 @@ def check_warmups(config: ConfigDict, durations: Sequence[int], *, n: int) -> No
             )
     if problems:
         raise ValueError("\n".join(problems))
-
-
-def positive_class(name: str, classes: tuple[str, ...]) -> int:
-    if name and name not in classes:
-        raise ValueError(f"evaluation.positive={name!r} is not a class of this data: {', '.join(classes)}")
-    return classes.index(name) if name else len(classes) - 1
 
 
 def overridden(preprocess: Preprocess, config: ConfigDict, fit: str) -> Preprocess:

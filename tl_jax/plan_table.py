@@ -8,6 +8,7 @@ from tl_jax import freeze
 from tl_jax.freeze import FROZEN, FreezePlan, part_of
 from tl_jax.job import Job
 from tl_jax.programs import Cost
+from tl_jax.text_table import aligned
 
 HEADER = ("group", "parts", "parameters", "lr", "decay", "BatchNorm", "optimiser")
 
@@ -23,7 +24,7 @@ def render(job: Job, costs: Sequence[Cost] | None = None) -> str:
             f"= {job.durations[number]} steps, {stage.schedule} from lr {stage.lr:g}; "
             f"{trained:,} of {every:,} parameters train ({trained / every:.2%})"
         )
-        lines.extend(_table([HEADER, *_rows(job, plan, number)]))
+        lines.extend(aligned([HEADER, *_rows(job, plan, number)], left=2))
         lines.append(f"  {prefix(plan, len(job.model.blocks))}")
         if costs:
             lines.append(f"  {_cost(costs[number])}")
@@ -94,16 +95,3 @@ def _cost(cost: Cost) -> str:
         f"per picture: forward {cost.forward / 1e9:.3g} GFLOP, backward and update "
         f"{cost.backward / 1e9:.3g} GFLOP; optimiser state {_bytes(cost.optimiser_bytes)}"
     )
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns aligned: words left, numbers right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  "
-        + "  ".join(
-            cell.ljust(width) if i < 2 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

@@ -20,6 +20,7 @@ import numpy as np
 
 from tl_jax import evaluation
 from tl_jax.evaluation import Decision
+from tl_jax.text_table import aligned
 from tl_jax.workdir import Workdir, WorkdirError
 
 RANKED = ("auroc", "average_precision")
@@ -170,11 +171,7 @@ def table(folds: Sequence[Fold], over: dict[str, dict[str, Any]]) -> str:
         cells = ["–" if (v := values(fold)[name]) is None else f"{v:.4f}" for name in shown]
         rows.append([fold.name, str(len(fold.ids)), *cells])
     rows.append(["mean ± sd", "", *(_mean(over[name]) for name in shown)])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join(
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+    return "\n".join(aligned(rows))
 
 
 def _mean(entry: dict[str, Any]) -> str:

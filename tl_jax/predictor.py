@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from tl_jax import sharding, step
-from tl_jax.backbones.anatomy import Backbone, Leaves, set_mode, split
+from tl_jax.backbones.anatomy import Backbone, Leaves, inference_graph
 from tl_jax.data.feed import Split, eval_batches
 
 
@@ -18,10 +18,8 @@ class Predictor:
     """A model in inference mode, compiled once for one batch size."""
 
     def __init__(self, model: Backbone, recipe: step.Recipe, mesh: Mesh) -> None:
-        set_mode(model, dropout=False, batch_statistics=False)
-        graph, _, _ = split(model)
         self.mesh, self.classes = mesh, recipe.classes
-        self._predict = jax.jit(partial(step.predict, graph, recipe))
+        self._predict = jax.jit(partial(step.predict, inference_graph(model), recipe))
 
     def logits(
         self,

@@ -10,10 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
 
 from tl_jax import optim, sharding, step
-from tl_jax.backbones.anatomy import set_mode, split
+from tl_jax.backbones.anatomy import inference_graph, split
 from tl_jax.job import Job
 
 
@@ -46,12 +45,6 @@ def build(job: Job, number: int) -> Program:
         jit(partial(step.micro_step, graph, job.recipe, share), 0, 1),
         jit(partial(step.apply, plan, tx), 0),
     )
-
-
-def inference_graph(job: Job) -> nnx.GraphDef:
-    """The model's structure with everything in inference mode."""
-    set_mode(job.model, dropout=False, batch_statistics=False)
-    return split(job.model)[0]
 
 
 @dataclass(frozen=True)
@@ -96,7 +89,7 @@ def cost(job: Job, number: int) -> Cost:
     )
     size = job.recipe.size
     images = jax.ShapeDtypeStruct((rows, size, size, pictures[-1]), jnp.uint8)
-    predict = jax.jit(partial(step.predict, inference_graph(job), job.recipe))
+    predict = jax.jit(partial(step.predict, inference_graph(job.model), job.recipe))
     forward = predict.lower(job.base_params, job.base_stats, images)
     leaves = jax.tree.leaves(optim.moments(opt))
     return Cost(

@@ -9,6 +9,7 @@ import numpy as np
 
 from tl_jax.data import Split
 from tl_jax.data.sources.errors import listed, nearest, some
+from tl_jax.text_table import aligned
 
 MOST = 20
 """Values of a column above which numbers are cut into quarters, and words are refused."""
@@ -50,12 +51,7 @@ def table(column: str, measures: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [[column, "n", "groups", *(name.replace("_", " ") for name in shown)]]
     for value, one in measures.items():
         rows.append([value, str(one["n"]), str(one["n_groups"]), *(_text(one[name]) for name in shown)])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    return "\n".join(lines)
+    return "\n".join(aligned(rows))
 
 
 def _text(entry: Mapping[str, Any]) -> str:

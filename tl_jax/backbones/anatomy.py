@@ -10,7 +10,7 @@ Parameters travel through the program as plain dictionaries from path to array, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -164,9 +164,10 @@ def set_mode(module: nnx.Module, *, dropout: bool, batch_statistics: bool) -> No
     module.set_attributes(use_running_average=not batch_statistics, raise_if_not_found=False)
 
 
-def materialise(build: Callable[[], Backbone]) -> Backbone:
-    """Runs ``build`` under jit, so that random initialisation is one compiled program."""
-    return nnx.jit(build)()
+def inference_graph(model: nnx.Module) -> nnx.GraphDef:
+    """Puts the model into inference mode; its static graph."""
+    set_mode(model, dropout=False, batch_statistics=False)
+    return split(model)[0]
 
 
 def _flatten(state: nnx.State) -> Leaves:

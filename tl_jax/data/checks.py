@@ -9,6 +9,7 @@ import numpy as np
 
 from tl_jax.data.sources.errors import counted, listed, some
 from tl_jax.data.table import SPLITS, Table
+from tl_jax.text_table import aligned
 
 _SHOWN = 20  # of a list in an error
 _LINES = 30  # classes whose counts are printed one by one
@@ -82,13 +83,7 @@ def counts(labels: np.ndarray, where: np.ndarray, classes: Sequence[str]) -> lis
         by_split = [[counts[name][label] for label in classes] for name in SPLITS]
         body = [[f"each of {len(classes):,} classes", *(f"{min(c)}…{max(c)}" for c in by_split)]]
     rows = [["", *SPLITS], *body, ["all", *(str(counts[name].total()) for name in SPLITS)]]
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    return [
-        "  "
-        + row[0].ljust(widths[0])
-        + "".join(f"  {cell.rjust(width)}" for cell, width in zip(row[1:], widths[1:], strict=True))
-        for row in rows
-    ]
+    return aligned(rows, left=1)
 
 
 def unmeasured(labels: np.ndarray, where: np.ndarray, classes: Sequence[str]) -> list[str]:

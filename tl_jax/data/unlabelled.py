@@ -11,8 +11,9 @@ import numpy as np
 from tl_jax.data import store
 from tl_jax.data.examples import Split
 from tl_jax.data.sources import tree
+from tl_jax.data.sources.dicom import is_dicom
 from tl_jax.data.sources.errors import SourceError, listed
-from tl_jax.data.sources.files import DICOM, PICTURES, SUFFIXES, Files
+from tl_jax.data.sources.files import SUFFIXES, Files
 from tl_jax.data.table import Table
 
 
@@ -35,7 +36,7 @@ def load_unlabelled(
     """
     root = Path(source).expanduser()
     names, paths, notes = _files(root)
-    medical = [_is_dicom(path) for path in paths]
+    medical = [is_dicom(path) for path in paths]
     how = (tuple(paths), tuple(names), int(config.max_pixels), tuple(config.window))
     as_dicom, as_picture = Files(*how, dicom=True), Files(*how)
     ids = np.array(names, dtype=str)
@@ -87,15 +88,4 @@ def _files(root: Path) -> tuple[list[str], list[str], tuple[str, ...]]:
 
 
 def _is_wanted(path: str) -> bool:
-    return PurePath(path).name.upper() != "DICOMDIR" and (tree.is_picture(path) or _is_dicom(path))
-
-
-def _is_dicom(path: str) -> bool:
-    suffix = PurePath(path).suffix.lower()
-    if suffix in DICOM or suffix in PICTURES:
-        return suffix in DICOM
-    try:
-        with open(path, "rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
+    return PurePath(path).name.upper() != "DICOMDIR" and (tree.is_picture(path) or is_dicom(path))

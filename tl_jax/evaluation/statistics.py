@@ -81,7 +81,7 @@ class Statistics:
         if self.k == 2:
             overall |= self._two_classes(per_class, half, decided)
         else:
-            overall |= self._more_classes(per_class, half, decided)
+            overall |= self._more_classes(per_class, decided)
         for name in ("nll", "brier", "ece"):
             for suffix in ("", "_calibrated"):
                 overall[name + suffix] = self._mean(sums, name + suffix, decided.total)
@@ -102,7 +102,7 @@ class Statistics:
             found["npv_at_prevalence"] = metrics.npv_at(*rates, self.prevalence)
         return found
 
-    def _more_classes(self, per_class: Values, half: Counts, decided: Counts) -> Values:
+    def _more_classes(self, per_class: Values, decided: Counts) -> Values:
         found = {
             "accuracy_calibrated": metrics.accuracy(decided),
             "balanced_accuracy": self._balanced(decided),

@@ -34,12 +34,7 @@ _STALE = (  # facts of the source's file, not of ours
 
 
 def export(
-    model: Backbone,
-    folder: str | os.PathLike[str],
-    *,
-    classes: Sequence[str],
-    extra: Mapping[str, Any] | None = None,
-    dtype: str = "float32",
+    model: Backbone, folder: str | os.PathLike[str], *, classes: Sequence[str], dtype: str = "float32"
 ) -> Path:
     """Writes ``config.json``, ``model.safetensors`` and ``preprocessor_config.json``.
 
@@ -50,11 +45,10 @@ def export(
       model: with its weights, in any mode.
       folder: where to.
       classes: names of the head's outputs, in order.
-      extra: further keys for ``config.json``; none may be one of its own.
       dtype: of the file's numbers, one of `DTYPES`; half of them halves the file, and rounds.
 
     Raises:
-      PretrainedError: if the names do not fit the head, or ``extra`` the config.
+      PretrainedError: if the names do not fit the head, or a number is not finite.
     """
     if dtype not in DTYPES:
         raise PretrainedError(f"dtype={dtype!r} is none of {', '.join(DTYPES)}")
@@ -66,8 +60,6 @@ def export(
         raise PretrainedError(f"{len(classes)} class names for a head of {sorted(outputs)} outputs")
     config = {key: value for key, value in model.spec.config.items() if key not in _STALE}
     config = {**labels.renamed(config, classes), "dtype": dtype}
-    if taken := sorted(set(config) & set(extra or {})):
-        raise PretrainedError(f"extra keys for {CONFIG} that it has already: {', '.join(taken)}")
     arrays = to_theirs(leaves, backbones.family(config).table(config))
     with np.errstate(over="ignore"):
         arrays = {
@@ -81,7 +73,7 @@ def export(
     writers: dict[str, Callable[[Path], None]] = {  # the config last: it makes the folder a model
         SAFETENSORS: lambda path: _write_arrays(path, arrays),
         PREPROCESSOR: lambda path: _write_json(path, to_processor(model.spec.preprocess)),
-        CONFIG: lambda path: _write_json(path, {**config, **(extra or {})}),
+        CONFIG: lambda path: _write_json(path, config),
     }
     _write_folder(folder, writers)
     return folder

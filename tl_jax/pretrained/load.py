@@ -108,7 +108,6 @@ def scratch(
     arch: Mapping[str, Any],
     *,
     num_classes: int,
-    classes: Sequence[str] | None = None,
     image_size: int | None = None,
     channels: int | None = None,
     dropout: float = 0.0,
@@ -123,11 +122,9 @@ def scratch(
     The rest is as in `load`; ``channels`` comes before the config's.
     """
     found = facts.from_scratch(arch)
-    if classes is not None and len(classes) != num_classes:
-        raise PretrainedError(f"num_classes={num_classes}, but classes has {len(classes)} names")
     chosen = preprocess or found.preprocess
     build = _builder(
-        labels.renamed(arch, classes if classes is not None else labels.default(num_classes)),
+        labels.renamed(arch, labels.default(num_classes)),
         preprocess=resized(fit_channels(chosen, channels or found.channels), image_size),
         channels=channels,
         image_size=image_size,

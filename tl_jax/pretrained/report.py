@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tl_jax.pretrained.rules import Leaf, Translation
+from tl_jax.text_table import aligned
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,7 @@ class LoadReport:
         rows += _lines((e.path, e.shape, "loaded", ", ".join(e.names)) for e in self.loaded)
         rows += _lines((e.path, e.shape, "initialised", e.why) for e in self.initialised)
         rows += _lines(("–", e.shape, "ignored", f"{e.name}: {e.why}") for e in self.ignored)
-        widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        text = "\n".join(
-            "  ".join(
-                [*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]
-            ).rstrip()
-            for row in rows
-        )
-        return "\n".join([self.summary(), f"identity: {self.identity or '–'}", text])
+        return "\n".join([self.summary(), f"identity: {self.identity or '–'}", *aligned(rows)])
 
     def summary(self) -> str:
         """Counts in a line, then the notes."""

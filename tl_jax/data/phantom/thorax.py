@@ -75,7 +75,7 @@ def project(patient: Patient, pose: Pose, n: int) -> Paths:
     return Paths(
         soft=soft.astype(np.float32), bone=_bone(p, pose, x, y), lung=lung,
         air=(trachea + 0.8 * bubble).astype(np.float32),
-        vessels=_splat(p, pose, x, y, n) * _ramp(lung / 2.0), sides=(kept[0], kept[1]), x=x, y=y,
+        vessels=_splat(p, pose, n) * _ramp(lung / 2.0), sides=(kept[0], kept[1]), x=x, y=y,
     )  # fmt: skip
 
 
@@ -177,7 +177,7 @@ def _bone(p: Patient, pose: Pose, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (total * p.bone).astype(np.float32)
 
 
-def _splat(p: Patient, pose: Pose, x: np.ndarray, y: np.ndarray, n: int) -> np.ndarray:
+def _splat(p: Patient, pose: Pose, n: int) -> np.ndarray:
     """The vessels' blood in cm along each ray: points spread over their four nearest pixels."""
     cos, sin = np.cos(pose.roll), np.sin(pose.roll)
     px = p.vessels[:, 0] + p.vessels[:, 2] * pose.yaw + pose.x

@@ -36,7 +36,7 @@ def read(config: Any, *, training: bool = True) -> Table:
     if config.manifest:
         rows = csv.collect(config, training=training)
     else:
-        rows = folder.collect(config, training=training, wanted=_is_dicom)
+        rows = folder.collect(config, training=training, wanted=is_dicom)
     if rows.groups is None and config.group:
         rows.find_groups(config.group)
     elif rows.groups is None:
@@ -44,7 +44,8 @@ def read(config: Any, *, training: bool = True) -> Table:
     return table(rows, files(rows, config, dicom=True))
 
 
-def _is_dicom(path: str) -> bool:
+def is_dicom(path: str) -> bool:
+    """By its ending; a file without one that says what it is by its first bytes."""
     suffix = PurePath(path).suffix.lower()
     if suffix in DICOM:
         return True

@@ -1,0 +1,23 @@
+"""Rows of text with their columns aligned, for every table that people read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def aligned(rows: Sequence[Sequence[str]], *, left: int | None = None) -> list[str]:
+    """One line a row, indented by two; the first ``left`` columns (None: all) flush left, the others right.
+
+    All rows have as many cells as the first. Trailing blanks are cut off.
+    """
+    columns = len(rows[0])
+    left = columns if left is None else left
+    widths = [max(len(row[i]) for row in rows) for i in range(columns)]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  " + "  ".join(cells).rstrip())
+    return lines
