@@ -31,7 +31,7 @@ def config() -> dict[str, Any]:
         early_stopping=early_stopping(),
         evaluation=evaluation(),
         checkpoint=dict(every="1 epochs"),
-        mesh=dict(data=0),  # devices along the batch; 0 = all there are
+        mesh=dict(data=0),  # devices along the batch; 0 = as many as divide it (over accumulate) evenly
         compilation_cache="auto",  # folder of compiled programs; "auto" = the user's cache, "" = none
     )
 
@@ -59,9 +59,9 @@ def data() -> dict[str, Any]:
         fit="squash",  # "squash" | "pad" | "crop": how a picture meets the square
         window=(),  # dicom: (centre, width); () = the file's own, else its full range
         device_budget=2_000_000_000,  # bytes of pictures kept on the device
-        host_budget=8_000_000_000,  # bytes kept in host memory; above: streamed
+        host_budget=8_000_000_000,  # bytes kept in host memory; above: read from the cache's file
         cache="auto",  # folder of decoded pictures; "auto" = the user's cache, "" = none
-        workers=2,  # decoding threads or processes
+        workers=2,  # decoding threads
     )
 
 
@@ -100,7 +100,7 @@ def loss() -> dict[str, Any]:
     return dict(
         label_smoothing=0.0,
         class_weights=(),  # a number a class | "balanced" | () = all one
-        l2_sp=0.0,  # pull towards the starting weights: half this times the squared distance
+        l2_sp=0.0,  # pull towards the pretrained weights: half this times the squared distance
     )
 
 
@@ -119,10 +119,10 @@ def stage() -> dict[str, Any]:
         warmup="0 steps",
         final_lr=0.0,  # share of lr left at the end of the stage
         layer_decay=1.0,  # lr × this for each block further from the head
-        weight_decay=0.0,  # decoupled; never on vectors (norms, biases) or position embeddings
+        weight_decay=0.0,  # decoupled; not on norms, biases, tokens, positions but by a rule; adam: none
         clip=1.0,  # global norm over all trained leaves; 0 = off
         batch_norm="auto",  # "auto" (train where weights train) | "frozen" | "adapt" | "train"
-        restore_best=False,  # start from the best checkpoint so far, not from the last state
+        restore_best=False,  # start from the best checkpoint so far, not from the last state (not in stage 0)
     )
 
 

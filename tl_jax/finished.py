@@ -24,8 +24,9 @@ from tl_jax.workdir import Workdir, WorkdirError
 
 @dataclass(frozen=True)
 class Finished:
-    """``reading`` are the arguments of `data.load_labelled` and `data.unlabelled.load_unlabelled` with
-    which pictures become what the network was shown in training."""
+    """What `open_run` gives. ``config`` is the run's, ``result`` its result.json, ``decision`` its calibration
+    and threshold. ``reading`` are the arguments of `data.load_labelled` and
+    `data.unlabelled.load_unlabelled` with which pictures become what the network was shown in training."""
 
     workdir: Workdir
     config: ConfigDict

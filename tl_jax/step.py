@@ -109,7 +109,12 @@ def gradients(
     key: jax.Array,
     l2_sp: Any = 0.0,
 ) -> tuple[Leaves, Leaves, jax.Array]:
-    """Gradients of the trained leaves, moved statistics, and the loss of one batch."""
+    """Gradients of the trained leaves, moved statistics, and the loss of one batch, a scalar.
+
+    ``batch``: ``image`` (B, h, w, c) uint8 and ``label`` (B,) int32; ``graph`` in the stage's modes; ``key``
+    decides augmentation, mixing and dropout. With ``fixed.anchors``, ``l2_sp``/2 times the squared distance
+    to them is in the loss (Li et al. 2018, eq. 2, without the term for new layers).
+    """
     picture_key, mix_key, model_key = jax.random.split(key, 3)
     images = augment.augment(batch["image"], picture_key, recipe.augment, size=recipe.size)
     images = augment.normalise(images, recipe.mean, recipe.std, recipe.channels)
@@ -135,7 +140,12 @@ def gradients(
 def apply(
     plan: FreezePlan, tx: optax.GradientTransformationExtraArgs, state: State, grads: Leaves, hyper: Hyper
 ) -> tuple[State, Metrics]:
-    """One update of the trained leaves, and what it did, group by group."""
+    """One update of the trained leaves, and what it did.
+
+    ``hyper.clip`` bounds the global norm of ``grads`` (0: no bound). The metrics are scalars: ``grad_norm``
+    before clipping and, under ``groups``, each group's ``lr``, ``grad_norm`` and ``update_ratio``, the length
+    of the update over that of the weights.
+    """
     length = optim.norm(grads)
     clipped = optim.clip(grads, hyper.clip, length)
     names = [group.name for group in plan.groups]
@@ -174,7 +184,11 @@ def train_step(
     step: jax.Array,
     hyper: Hyper,
 ) -> tuple[State, Metrics]:
-    """One step on one batch: a pure function of its arguments."""
+    """One step on one batch: a pure function of its arguments.
+
+    ``store`` and ``index`` are what `data.feed.Feed.batch` gives; ``key`` is the run's, and ``step`` is
+    folded into it. The metrics are those of `apply`, and ``loss``.
+    """
     batch = take(store, index)
     grads, stats, loss = gradients(
         graph, recipe, state, fixed, batch, jax.random.fold_in(key, step), hyper.l2_sp
@@ -197,8 +211,9 @@ def micro_step(
     part: jax.Array,
     l2_sp: jax.Array,
 ) -> tuple[State, Leaves, jax.Array]:
-    """Adds ``share`` of one micro-batch's gradients to ``total``. Called several times a step rather
-    than scanned: on a CPU, convolution gradients inside a loop run tens of times slower."""
+    """Adds ``share`` of the gradients of micro-batch ``part`` to ``total``; returns the state with moved
+    statistics, the new total, and this part's share of the loss. Called several times a step rather than
+    scanned: on a CPU, convolution gradients inside a loop run many times slower."""
     key = jax.random.fold_in(jax.random.fold_in(key, step), part)
     grads, stats, loss = gradients(graph, recipe, state, fixed, take(store, index), key, l2_sp)
     total = {path: total[path] + share * grad for path, grad in grads.items()}

@@ -180,7 +180,8 @@ def mix(
     images: jax.Array, targets: jax.Array, key: jax.Array, *, mixup: float, cutmix: float
 ) -> tuple[jax.Array, jax.Array]:
     """Mixup (Zhang et al. 2018) or cutmix (Yun et al. 2019) of each picture with another of the batch;
-    where both are on, a coin decides for the batch. Targets (B, K) mix by the share that is really there.
+    where both are on, a coin decides for the batch. Pictures (B, h, w, c) float32, targets (B, K); the
+    targets mix by the share that is really there. ``mixup`` and ``cutmix``: a of Beta(a, a), 0 for off.
     """
     if not mixup and not cutmix:
         return images, targets

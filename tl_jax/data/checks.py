@@ -49,6 +49,7 @@ def unusable(table: Table, bad: Mapping[int, str], policy: str) -> list[str]:
 
 
 def skipped(bad: Mapping[int, str]) -> list[str]:
+    """Lines that count and name the pictures passed over; ``bad``: row → what is wrong."""
     if not bad:
         return []
     return [

@@ -10,7 +10,8 @@ from tl_jax.pretrained.errors import PretrainedError
 
 
 def names(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Class names in the order of the head's outputs; ``LABEL_0``, … where the config has none."""
+    """Class names in the order of the head's outputs; ``LABEL_0``, … where the config has none. Raises
+    PretrainedError where ``id2label`` does not number them."""
     given = config.get("id2label")
     if not given:
         return default(hf_config.outputs(config))

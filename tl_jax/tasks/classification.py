@@ -29,7 +29,8 @@ def class_weights(spec: str | Sequence[float], labels: np.ndarray, classes: Sequ
     """A weight for each class, float32 (K,).
 
     ``"balanced"``: n / (K · n_class), so that each class has the same say and the mean over the
-    training set is 1. Otherwise the given numbers, or all one.
+    training set is 1. Otherwise the given numbers, or all one. ``labels`` (n,) int are those of train.
+    Raises ValueError where a class is absent, or the numbers are not as many as the classes.
     """
     k = len(classes)
     if isinstance(spec, str) and spec == "balanced":
