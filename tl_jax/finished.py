@@ -24,9 +24,10 @@ from tl_jax.workdir import Workdir, WorkdirError
 
 @dataclass(frozen=True)
 class Finished:
-    """What `open_run` gives. ``config`` is the run's, ``result`` its result.json, ``decision`` its calibration
-    and threshold. ``reading`` are the arguments of `data.load_labelled` and
-    `data.unlabelled.load_unlabelled` with which pictures become what the network was shown in training."""
+    """What `open_run` gives: the run's config, its result.json, its calibration and threshold, its network.
+
+    ``reading`` are the arguments of `data.load_labelled` and `data.unlabelled.load_unlabelled` with which
+    pictures become what the network was shown in training."""
 
     workdir: Workdir
     config: ConfigDict

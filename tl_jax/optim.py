@@ -65,6 +65,11 @@ def moments(state: Any) -> Moments:
     return found
 
 
+def nbytes(moments: Mapping[str, Any]) -> int:
+    """Bytes of the optimiser's state; its arrays may be shapes only."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(moments))
+
+
 def with_moments(state: Any, kept: Mapping[str, Any]) -> Any:
     """``state`` with the moments of every path that both have taken from ``kept``."""
     groups = {}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tl_jax import freeze
+import jax
+
+from tl_jax import freeze, optim
 from tl_jax.freeze import FROZEN, FreezePlan, part_of
 from tl_jax.job import Job
 from tl_jax.programs import Cost
@@ -43,9 +45,9 @@ def prefix(plan: FreezePlan, blocks: int) -> str:
 def _rows(job: Job, plan: FreezePlan, number: int) -> list[tuple[str, ...]]:
     """One row for what is frozen, then one a trained group, from the stem up."""
     stage, params = job.config.stages[number], job.base_params
-    state_bytes = {"adam": 8, "adamw": 8, "sgd": 4 if stage.momentum else 0}[stage.optimizer]
+    trained, frozen = plan.partition(params)
+    moments = optim.moments(jax.eval_shape(optim.build(stage, plan).init, trained))
     rows = []
-    frozen = plan.partition(params)[1]
     if frozen:
         modes = _modes(plan, {part_of(path) for path in frozen} - plan.live)
         rows.append((FROZEN, _parts(frozen), f"{freeze.count(frozen):,}", "-", "-", modes, "-"))
@@ -60,7 +62,7 @@ def _rows(job: Job, plan: FreezePlan, number: int) -> list[tuple[str, ...]]:
                 f"{stage.lr * group.lr_scale:.3g}",
                 decay,
                 _modes(plan, {part_of(path) for path in own}),
-                _bytes(state_bytes * freeze.count(own)),
+                _bytes(optim.nbytes({path: moments[path] for path in own if path in moments})),
             )
         )
     return rows

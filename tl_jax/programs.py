@@ -91,11 +91,10 @@ def cost(job: Job, number: int) -> Cost:
     images = jax.ShapeDtypeStruct((rows, size, size, pictures[-1]), jnp.uint8)
     predict = jax.jit(partial(step.predict, inference_graph(job.model), job.recipe))
     forward = predict.lower(job.base_params, job.base_stats, images)
-    leaves = jax.tree.leaves(optim.moments(opt))
     return Cost(
         flops(forward.compile()) / rows,
         flops(program.whole.lower(*arguments).compile()) / rows,
-        sum(leaf.size * leaf.dtype.itemsize for leaf in leaves),
+        optim.nbytes(optim.moments(opt)),
     )
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +50,25 @@ def test_the_default_needs_nothing_from_outside() -> None:
     assert config.model.pretrained == "embedded"
     assert (config.data.source, config.data.name) == ("tfds", "chest_phantom")
     assert not config.augment.flip
+
+
+@pytest.mark.slow
+def test_the_main_job_as_the_readme_starts_it(tmp_path: Path) -> None:
+    """From nothing in any cache; both the data and what they are worth are said to be simulated."""
+    command = [
+        sys.executable,
+        "-m",
+        "tl_jax.main",
+        f"--config={ROOT / 'xray.py'}",
+        f"--workdir={tmp_path}/run",
+    ]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "XLA_FLAGS": ""}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.strip()]
+    said = [number for number, line in enumerate(lines) if "SIMULATED" in line]
+    assert said[0] < 3
+    assert said[-1] == len(lines) - 2, lines[-3:]
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["test"]["auroc"]["low"] > 0.75
+    assert "SIMULATED" in result["data"]["caveat"]
