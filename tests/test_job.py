@@ -52,3 +52,19 @@ def test_devices_that_stay_idle_are_told(tmp_path) -> None:
     job = prepare(complete(config), said.append)
     assert job.mesh.size == 6
     assert "note: 6 of 8 devices are used, as no more divide 6 pictures" in said
+
+
+def test_restore_best_in_the_first_stage_is_told(tmp_path) -> None:
+    root = tiny.make_folder(tmp_path)
+    told = []
+    for restore in (True, False):
+        said: list[str] = []
+        prepare(complete(tiny.config(root, stages=stages(dict(name="a", restore_best=restore)))), said.append)
+        told.append([line for line in said if "restore_best" in line])
+    assert told == [["note: stage 'a' is the first, so restore_best does nothing"], []]
+
+
+def test_class_weights_that_do_not_fit_are_told_before_the_plan(tmp_path) -> None:
+    config = tiny.config(tiny.make_folder(tmp_path), loss=dict(class_weights=(1.0, 2.0, 3.0)))
+    with pytest.raises(ValueError, match="3 numbers for 2 classes"):
+        prepare(complete(config))

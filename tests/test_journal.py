@@ -63,3 +63,9 @@ def test_text_is_said_as_it_is(journal, capsys):
     journal.say("class :heart: [bold]b[/bold]")
     assert capsys.readouterr().out == "class :heart: [bold]b[/bold]\n"
     assert journal.workdir.log.read_text().endswith(" class :heart: [bold]b[/bold]\n")
+
+
+def test_what_is_not_finite_is_null(journal):
+    journal.open(step=0, measured=0)
+    journal.record(1, {"loss": 1.0, "update_ratio/head": float("inf"), "stage": "a"})
+    assert lines(journal) == [{"step": 1, "loss": 1.0, "update_ratio/head": None, "stage": "a"}]

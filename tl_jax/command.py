@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from tl_jax.completion import ConfigError
+
 EXPECTED = (ValueError, OSError, RuntimeError, ArithmeticError)
 """What bad input raises. Anything else is a fault of the program and shows its traceback."""
 
@@ -15,6 +17,9 @@ def run(main: Callable[[list[str]], int]) -> None:
     75 stopped by SIGTERM after saving (run the same command again)."""
     try:
         code = main(sys.argv)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        code = 2
     except EXPECTED as error:
         if os.environ.get("TL_JAX_TRACEBACK"):
             raise

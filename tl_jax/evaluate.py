@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags as absl_flags
 
-from tl_jax import agreement, command, flags, overrides, schema
+from tl_jax import agreement, command, flags, outputs, overrides, schema
 from tl_jax.completion import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def main(argv: list[str]) -> int:
     from tl_jax.finished import open_run
     from tl_jax.workdir import write_json, write_text
 
+    output = outputs.folder(parsed.flags.output) if parsed.flags.output else None
     run = open_run(parsed.workdir)
     config = changed(run.config, sets)
     settings = config.data.copy_and_resolve_references()
@@ -66,6 +67,8 @@ def main(argv: list[str]) -> int:
     pictures, notes = data.load_labelled(settings, classes=run.classes, **run.reading, say=print)
     for line in notes:
         print(line)
+    if not any("config.data." in argument for argument in sets):
+        print("note: these are the run's own pictures, those it was trained on and tuned by among them")
     groups = subgroups.find(pictures, parsed.flags.by)
     logits = run.logits(pictures, config.evaluation.batch_size)
 
@@ -86,7 +89,7 @@ def main(argv: list[str]) -> int:
     for column, values in by.items():
         print(subgroups.table(column, values))
 
-    output = Path(parsed.flags.output) if parsed.flags.output else _new_folder(run.workdir.root, config.data)
+    output = output or _new_folder(run.workdir.root, config.data)
     write_text(output / "predictions.csv", predictions(pictures, logits, run.classes, run.decision))
     plain = json.loads(configs.to_json(config))
     result = {

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from absl import flags as absl_flags
 
-from tl_jax import command, flags
+from tl_jax import command, flags, outputs
 
 
 def _define(values: absl_flags.FlagValues) -> None:
     absl_flags.DEFINE_string("output", "", "the folder to write", flag_values=values)
     absl_flags.register_validator("output", bool, "is missing; name the folder to write", flag_values=values)
-    absl_flags.DEFINE_string("dtype", "float32", "or float16, or bfloat16", flag_values=values)
+    absl_flags.DEFINE_enum(
+        "dtype", "float32", ["float32", "float16", "bfloat16"], "of the file's numbers", flag_values=values
+    )
 
 
 def main(argv: list[str]) -> int:
@@ -23,8 +25,10 @@ def main(argv: list[str]) -> int:
     from tl_jax import pretrained
     from tl_jax.finished import open_run
 
-    run = open_run(parsed.workdir)
-    pretrained.export(run.model, parsed.flags.output, classes=run.classes, dtype=parsed.flags.dtype)
+    output, run = outputs.folder(parsed.flags.output), open_run(parsed.workdir)
+    if output.resolve() == run.workdir.model.resolve():
+        raise ValueError(f"--output={output} is the run's own model; choose another folder")
+    pretrained.export(run.model, output, classes=run.classes, dtype=parsed.flags.dtype)
     print(f"{parsed.flags.output}: config.json, model.safetensors, preprocessor_config.json")
     return 0
 

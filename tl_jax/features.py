@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import flags as absl_flags
 
-from tl_jax import command, flags
+from tl_jax import command, flags, outputs
 
 if TYPE_CHECKING:
     from tl_jax.data import Split
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
     from tl_jax.compilation import use_cache
     from tl_jax.finished import device_batches, open_run
 
-    run = open_run(parsed.workdir)
+    output, run = outputs.file(options.output), open_run(parsed.workdir)
     use_cache(run.config.compilation_cache)
     function = layer_function(run.model, run.recipe, options.layer, pool=options.pool == "mean")
     if options.input:
@@ -70,7 +70,7 @@ def main(argv: list[str]) -> int:
             "labels": np.concatenate([names[pictures.labels] for pictures in parts.values()]),
             "groups": np.concatenate([pictures.groups for pictures in parts.values()]),
         }
-    save(Path(options.output), arrays)
+    save(output, arrays)
     print(f"{options.output}: {options.layer} of {len(arrays['ids'])} pictures, {arrays['features'].shape}")
     return 0
 

@@ -47,18 +47,18 @@ def finish(job: Job, workdir: Workdir, predictor: Predictor, params: Leaves, sta
 
 
 def predictions(pictures: Split, logits: np.ndarray, classes: Sequence[str], decision: Decision) -> str:
-    """Predictions as CSV text: one row a picture, calibrated probabilities and the decision."""
+    """Predictions as CSV text: one row a picture, calibrated probabilities and the decision. A column of the
+    data that is called as one of ours goes by ``data_`` and its name."""
     probabilities = evaluation.probabilities(logits, decision)
     decided = evaluation.decide(probabilities, decision)
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(
-        ["id", "group", *pictures.columns, "label", "decision"]
-        + [f"probability_{name}" for name in classes]
-        + [f"logit_{name}" for name in classes]
-    )
+    numbers = [f"probability_{name}" for name in classes] + [f"logit_{name}" for name in classes]
+    taken = {"id", "group", "label", "decision", *numbers}
+    columns = [f"data_{name}" if name in taken else name for name in pictures.columns]
+    writer.writerow(["id", "group", *columns, "label", "decision", *numbers])
     for i, name in enumerate(pictures.ids):
         facts = [name, pictures.groups[i], *(column[i] for column in pictures.columns.values())]
-        numbers = [f"{value:.6g}" for value in (*probabilities[i], *logits[i])]
-        writer.writerow([*facts, classes[pictures.labels[i]], classes[decided[i]], *numbers])
+        cells = [f"{value:.6g}" for value in (*probabilities[i], *logits[i])]
+        writer.writerow([*facts, classes[pictures.labels[i]], classes[decided[i]], *cells])
     return file.getvalue()

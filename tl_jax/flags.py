@@ -80,7 +80,9 @@ def read(
     try:
         left_over = values([argv[0], *rest], known_only=True)[1:]
     except flags.Error as error:
-        problems.append(Problem("flags", str(error)))
+        named = re.fullmatch(r"flag (--[^=]+)=(.*): (.*)", str(error), re.DOTALL)
+        given = f"found {named[2]!r}; " if named and named[2] else ""
+        problems.append(Problem(named[1], given + named[3]) if named else Problem("flags", str(error)))
         left_over = []
     problems += _unknown(left_over, values, takes_config)
     if not takes_config and not values["workdir"].present:

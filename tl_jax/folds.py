@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags as absl_flags
 
 from tl_jax import command, flags
+from tl_jax.completion import ConfigError, Problem
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -35,20 +36,22 @@ def run_folds(config: ConfigDict, workdir: str | Path, folds: int) -> dict[str, 
 
     Returns what also lies in ``workdir/result.json``: ``test``, the measures of all test pictures together;
     ``over_folds``, mean and standard deviation of each measure over folds; ``each``, the folds; and
-    ``failed``, those that did not end, with why. Raises ValueError if the config names a fold,
+    ``failed``, those that did not end, with why. Raises `ConfigError` if the config names a fold,
     `WorkdirError` where the folder belongs to another config, RuntimeError if no fold could be run.
     """
     from tl_jax import evaluation, pooled
+    from tl_jax.runs import refuse_others
     from tl_jax.workdir import Workdir, WorkdirError, write_json, write_text
 
     if config.data.fold:
-        raise ValueError(
-            f"data.fold={config.data.fold!r} is set; this command runs all folds: leave it empty"
-        )
+        text = f"found {config.data.fold!r}; this command runs all folds: leave it empty"
+        raise ConfigError([Problem("data.fold", text)])
     root = Workdir(workdir)
     with root.locked():
         if root.config.exists():
             raise WorkdirError(f"{root.root} holds a single run; choose another --workdir for its folds")
+        for number in range(folds):
+            refuse_others(pooled.folder(root.root, number), _own(config, number, folds))
         # One of before, perhaps of fewer folds, must not stand beside those that are running now.
         root.result.unlink(missing_ok=True)
         failed = _train(config, root.root, folds)
@@ -94,16 +97,24 @@ def _train(config: ConfigDict, root: Path, folds: int) -> dict[str, str]:
     for number in range(folds):
         name = f"{number}/{folds}"
         print(f"fold {name}")
-        own = config.copy_and_resolve_references()
-        own.data.fold = name
+        own = pooled.folder(root, number)
         try:
-            run(own, pooled.folder(root, number).root)
+            run(_own(config, number, folds), own.root)
         except WorkdirError:
             raise  # the folder is another's: nothing that leaving this fold out would mend
         except command.EXPECTED as error:
+            if number == 0 and not own.plan.exists():
+                raise  # it did not get as far as a plan, and no other fold would
             failed[name] = str(error)
             print(f"fold {name} failed: {error}", file=sys.stderr)
     return failed
+
+
+def _own(config: ConfigDict, number: int, folds: int) -> ConfigDict:
+    """The config of one fold."""
+    own = config.copy_and_resolve_references()
+    own.data.fold = f"{number}/{folds}"
+    return own
 
 
 def _fold(fold: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from tl_jax.data import augment
 from tl_jax.evaluation.decision import positive_class
 from tl_jax.freeze import FreezePlan
 from tl_jax.step import Recipe
+from tl_jax.tasks import classification
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Job:
     """Everything a run needs.
 
     ``base_params`` and ``base_stats`` are the starting weights, on the host; ``pretrained_paths``
-    those of them that a checkpoint gave; ``durations`` the planned steps of each stage.
+    those of them that a checkpoint gave; ``class_weights`` (K,) float32; ``durations`` the planned steps of
+    each stage.
     """
 
     config: ConfigDict
@@ -39,6 +41,7 @@ class Job:
     base_params: Mapping[str, np.ndarray]
     base_stats: Mapping[str, np.ndarray]
     pretrained_paths: frozenset[str]
+    class_weights: np.ndarray
     resample: str
 
     @property
@@ -77,10 +80,12 @@ def prepare(config: ConfigDict, say: Callable[[str], None] = print) -> Job:
         name, arch=arch, cache_dir=config.model.cache_dir or None, offline=config.model.offline
     )
     check_plans(pretrained.outline(facts), config.stages)
-    for note in idle_decays(config.stages):
+    for note in idle_settings(config.stages):
         say(note)
     preprocess = overridden(facts.preprocess, config.preprocess, config.data.fit)
     size = config.data.image_size or preprocess.size[0]
+    if not config.data.image_size and preprocess.size[0] != preprocess.size[1]:
+        say(f"note: the weights were made at {preprocess.size} (height, width); {size} × {size} is used")
     data = data_room.load(
         config.data,
         image_size=size,
@@ -92,6 +97,9 @@ def prepare(config: ConfigDict, say: Callable[[str], None] = print) -> Job:
     for note in data.notes:
         say(note)
     positive_class(config.evaluation.positive, data.classes)
+    weights = classification.class_weights(config.loss.class_weights, data.train.labels, data.classes)
+    if len(data.classes) > 2 and (config.evaluation.positive or config.evaluation.prevalence >= 0):
+        say(f"note: evaluation.positive and prevalence concern two classes; here are {len(data.classes)}")
 
     channels = 1 if data.channels == 1 and config.model.gray == "sum" else facts.channels
     dropout, seed = config.model.dropout, config.seed
@@ -139,6 +147,7 @@ def prepare(config: ConfigDict, say: Callable[[str], None] = print) -> Job:
         base_params=jax.device_get(params),
         base_stats=jax.device_get(stats),
         pretrained_paths=report.loaded_paths,
+        class_weights=weights,
         resample=preprocess.resample,
     )
 
@@ -155,8 +164,10 @@ def check_plans(model: Backbone, stages: Sequence[Any]) -> None:
         raise freeze.PlanError("\n".join(problems))
 
 
-def idle_decays(stages: Sequence[Any]) -> Iterator[str]:
-    """A line for each stage whose weight decay its optimiser passes over."""
+def idle_settings(stages: Sequence[Any]) -> Iterator[str]:
+    """A line for each setting of a stage that does nothing there."""
+    if stages[0].restore_best:
+        yield f"note: stage {stages[0].name!r} is the first, so restore_best does nothing"
     for stage in stages:
         decays = [stage.weight_decay, *(rule.weight_decay for rule in stage.rules)]
         if stage.optimizer == "adam" and max(decays) > 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -57,8 +58,12 @@ class Journal:
         self._board = SummaryWriter(str(self.workdir.tensorboard), purge_step=step + 1 if step else None)
 
     def record(self, step: int, values: Mapping[str, float | str | None]) -> None:
-        """One line of metrics.jsonl, and every number as a TensorBoard scalar."""
-        self._metrics.write(json.dumps({"step": step, **values}) + "\n")
+        """One line of metrics.jsonl, and every number as a TensorBoard scalar. What is not finite is null."""
+        values = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in values.items()
+        }
+        self._metrics.write(json.dumps({"step": step, **values}, allow_nan=False) + "\n")
         self._metrics.flush()
         for name, value in values.items():
             if isinstance(value, int | float):

@@ -10,12 +10,11 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absl import flags as absl_flags
 
-from tl_jax import command, flags
+from tl_jax import command, flags, outputs
 
 if TYPE_CHECKING:
     from tl_jax.data import Split
@@ -42,7 +41,7 @@ def main(argv: list[str]) -> int:
     from tl_jax.finished import open_run
     from tl_jax.workdir import write_text
 
-    run = open_run(parsed.workdir)
+    output, run = outputs.file(options.output), open_run(parsed.workdir)
     use_cache(run.config.compilation_cache)
     pictures = read(run, options.input, on_bad_image=options.on_bad_image)
     logits = run.logits(pictures, options.batch_size)
@@ -55,7 +54,7 @@ def main(argv: list[str]) -> int:
     writer.writerow(["id", "decision", *names])
     for name, choice, *numbers in zip(pictures.ids, decided, *probabilities.T, *logits.T, strict=True):
         writer.writerow([name, run.classes[choice], *(f"{value:.6g}" for value in numbers)])
-    write_text(Path(options.output), file.getvalue())
+    write_text(output, file.getvalue())
     counts = ", ".join(f"{name} {(decided == i).sum()}" for i, name in enumerate(run.classes))
     print(f"{options.output}: {len(pictures)} pictures, decided {counts}")
     return 0

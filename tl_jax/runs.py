@@ -110,21 +110,30 @@ def _say_what_stays_here(config: ConfigDict, journal: Journal) -> None:
 
 def _claim(folder: Workdir, config: ConfigDict) -> None:
     """Makes the folder this config's own, or makes sure that it already is."""
+    refuse_others(folder, config)
+    if not _has_begun(folder):
+        write_text(folder.config, configs.to_json(config) + "\n")
+
+
+def refuse_others(folder: Workdir, config: ConfigDict) -> None:
+    """Raises WorkdirError where the folder holds the run of another config, or several runs."""
     if next(folder.root.glob("fold-*/config.json"), None):
         raise WorkdirError(f"{folder.root} holds the folds of a cross-validation; choose another --workdir")
-    begun = any(path.exists() for path in (folder.plan, folder.last, folder.result))
-    if begun and not folder.config.exists():
+    if not _has_begun(folder):
+        return
+    if not folder.config.exists():
         raise WorkdirError(
             f"{folder.root} holds a run whose config.json is gone; nobody knows what it was. Choose another "
             "--workdir, or delete this one"
         )
-    if not begun:
-        write_text(folder.config, configs.to_json(config) + "\n")
-        return
-    theirs = configs.from_json(folder.config.read_text())
+    theirs = configs.from_json(folder.config.read_text(encoding="utf-8"))
     lines = [line for line in configs.differences(theirs, config) if line.partition(":")[0] not in NEUTRAL]
     if lines:
         raise WorkdirError(
             f"{folder.root} holds a run of another config; choose another --workdir or undo:\n  "
             + "\n  ".join(lines)
         )
+
+
+def _has_begun(folder: Workdir) -> bool:
+    return any(path.exists() for path in (folder.plan, folder.last, folder.result))

@@ -25,7 +25,6 @@ from tl_jax.pace import Clock
 from tl_jax.predictor import Predictor
 from tl_jax.snapshot import Progress, Snapshot, Snapshots
 from tl_jax.stepper import Batch, Stepper
-from tl_jax.tasks import classification
 from tl_jax.workdir import Workdir, write_text
 
 
@@ -42,8 +41,7 @@ class Trainer:
         self.log_every = job.steps(self.config.log_every)
         self.key = jax.device_put(jax.random.key(self.config.seed), sharding.replicated(job.mesh))
         train = job.data.train
-        weights = classification.class_weights(self.config.loss.class_weights, train.labels, job.data.classes)
-        self.class_weights = sharding.replicate(weights, job.mesh)
+        self.class_weights = sharding.replicate(job.class_weights, job.mesh)
         self.feed = Feed(
             train,
             batch_size=self.config.batch_size,
@@ -80,15 +78,18 @@ class Trainer:
         exactly there: a due measurement that is not in it is made again before the next step. The end of
         a stage is saved as the last snapshot of the stage with its end recorded.
         """
-        progress, name = self.progress, self.config.stages[number].name
+        progress, name = self.progress, self._name(number)
         with self.clock.paused():
             self._enter(number, snapshot)
         stepper = Stepper(self.job, number, start=progress.stage_start, key=self.key)
         end = progress.stage_start + self.job.durations[number]
+        metrics: step.Metrics | None = None
         self.stop.graceful = True
         while True:
             if progress.measured < progress.step and self._is_measure_due(end):
                 with self.clock.paused(self.state):
+                    if metrics is not None:
+                        self._refuse_divergence(metrics, name)
                     self._measure(number)
                 if 0 < self.config.early_stopping.patience <= progress.failed:
                     self.journal.say(
@@ -184,7 +185,7 @@ class Trainer:
         self.journal.record(progress.step, {f"val/{name}": found for name, found in values.items()})
         shown = "  ".join(f"{name} {found:.4f}" for name, found in values.items() if found is not None)
         mark = "  best so far" if better else ""
-        self.journal.say(f"step {progress.step:>6}  {self.config.stages[number].name}  val: {shown}{mark}")
+        self.journal.say(f"step {progress.step:>6}  {self._name(number)}  val: {shown}{mark}")
 
     def _leave_if_asked(self, number: int) -> None:
         """Saves and leaves if a signal came; a measurement under way is made again on resuming."""
@@ -210,15 +211,10 @@ class Trainer:
     def _log(self, number: int, metrics: step.Metrics) -> None:
         metrics = jax.device_get(metrics)
         at, batch = self.progress.step, self.config.batch_size
-        stage = self.config.stages[number].name
+        stage = self._name(number)
         rate = self.clock.lap() * batch
+        self._refuse_divergence(metrics, stage)
         loss = float(metrics["loss"])
-        if not np.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {loss} at step {at} (stage {stage!r}): the "
-                "learning rate is probably too high, or the precision too low. Lower stages[…].lr or "
-                "lengthen stages[…].warmup, and choose a new --workdir."
-            )
         groups = {
             f"{kind}/{name}": float(value)
             for name, values in metrics["groups"].items()
@@ -238,6 +234,21 @@ class Trainer:
         left = (self._total() - at) * batch / max(rate, 1e-9)
         self.journal.pace(at, total=self._total(), stage=stage, loss=loss, rate=rate, left=left)
 
+    def _refuse_divergence(self, metrics: step.Metrics, stage: str) -> None:
+        """Raises FloatingPointError where the last step's loss or gradient is not finite. The weights may be
+        lost while outputs still look sane: a ReLU may make 0 of NaN."""
+        found = {"loss": float(metrics["loss"]), "gradient's norm": float(metrics["grad_norm"])}
+        for name, value in found.items():
+            if not np.isfinite(value):
+                raise FloatingPointError(
+                    f"the {name} is {value} at step {self.progress.step} (stage {stage!r}): the learning "
+                    "rate is probably too high, or the precision too low. Lower stages[…].lr or lengthen "
+                    "stages[…].warmup, and choose a new --workdir."
+                )
+
     def _total(self) -> int:
         """Steps of the whole run, as far as is known now."""
         return self.progress.stage_start + sum(self.job.durations[self.progress.stage :])
+
+    def _name(self, number: int) -> str:
+        return self.config.stages[number].name

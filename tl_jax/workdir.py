@@ -37,7 +37,10 @@ class Workdir:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keeps a second process out of the folder."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise WorkdirError(f"--workdir={self.root} is not a folder, or lies in a file") from None
         with open(self.root / ".lock", "w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -35,3 +35,19 @@ def test_the_folder_must_be_named(finished):
     with pytest.raises(SystemExit) as ended:
         export.main(["", f"--workdir={finished}"])
     assert ended.value.code == 2
+
+
+def test_a_run_is_not_written_over(finished, tmp_path, capsys):
+    before = {path: path.read_bytes() for path in finished.rglob("*.json")}
+    for output, words in ((finished, "not a model's"), (finished / "model", "the run's own model")):
+        with pytest.raises(ValueError, match=words):
+            export.main(["", f"--workdir={finished}", f"--output={output}"])
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ValueError, match="is a file"):
+        export.main(["", f"--workdir={finished}", f"--output={tmp_path / 'file' / 'x'}"])
+    with pytest.raises(SystemExit) as ended:
+        export.main(["", f"--workdir={finished}", f"--output={tmp_path / 'x'}", "--dtype=int3"])
+    assert ended.value.code == 2
+    assert "--dtype: found 'int3'; value should be one of" in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in finished.rglob("*.json")}
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

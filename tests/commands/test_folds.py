@@ -105,6 +105,13 @@ def test_another_number_of_folds_needs_another_folder(pool, arguments, tmp_path)
     copy = shutil.copytree(pool.root, tmp_path / "run")
     with pytest.raises(WorkdirError, match=r"data\.fold: '0/2' → '0/3'"):
         folds.main([arguments[0], arguments[1], "--folds=3", f"--workdir={copy}"])
+    assert (copy / "result.json").read_bytes() == pool.result.read_bytes()
+
+
+def test_more_folds_than_groups_is_one_message(arguments, tmp_path):
+    with pytest.raises(ValueError, match="there are only"):
+        folds.main([*arguments[:2], "--folds=99", f"--workdir={tmp_path}"])
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "fold-0"}
 
 
 def test_folds_and_single_runs_keep_out_of_each_others_folders(arguments, tmp_path):

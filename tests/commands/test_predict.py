@@ -99,3 +99,11 @@ def test_an_unfinished_run(finished, photographs, tmp_path):
     shutil.copy(finished / "config.json", tmp_path)
     with pytest.raises(WorkdirError, match="has not finished"):
         call(tmp_path, photographs, tmp_path / "p.csv")
+
+
+def test_an_output_that_cannot_be_written_is_told_first(finished, photographs, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for output, words in ((tmp_path, "is a folder; name a file"), (tmp_path / "file" / "x.csv", "is a file")):
+        with pytest.raises(ValueError, match=words):
+            call(finished, photographs / "nowhere", output)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

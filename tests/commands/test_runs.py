@@ -121,6 +121,33 @@ def test_the_next_run_starts_from_an_earlier_one(finished, photographs, tmp_path
         assert float(new["logit_sick"]) == pytest.approx(float(old["logit_sick"]), abs=1e-5)
 
 
+def test_a_run_that_diverges_between_two_records_of_the_loss_is_an_error(photographs, tmp_path):
+    """Not an early stop for want of a better value."""
+    stages = [dict(duration="20 steps", lr=1e30, optimizer="sgd", clip=0.0, schedule="constant")]
+    config = pictures.config(photographs, stages=stages, log_every="20 steps")
+    config |= dict(select=dict(every="2 steps"), early_stopping=dict(patience=1))
+    with pytest.raises(FloatingPointError, match=r"(loss|norm) is (nan|inf) at step \d+ \(stage 'stage 1'\)"):
+        tl_jax.run(config, tmp_path / "run")
+
+
+def test_a_column_called_as_one_of_ours(photographs, tmp_path):
+    manifest = pictures.write_manifest(tmp_path / "m.csv", photographs, "train")
+    manifest.write_text(manifest.read_text().replace("site,sex,age", "id,decision,age"))
+    config = pictures.config(photographs, stages=[dict(duration="1 steps", train="head")])
+    config["data"] |= dict(source="csv", manifest=str(manifest), root=str(photographs), group="")
+    config["data"] |= dict(columns=dict(group="patient"), min_val=0)
+    tl_jax.run(config, tmp_path / "run")
+    header = (tmp_path / "run" / "predictions_test.csv").read_text().splitlines()[0].split(",")
+    assert header[:7] == ["id", "group", "data_id", "data_decision", "age", "label", "decision"]
+
+
+def test_a_workdir_that_is_a_file(photographs, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for place in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(WorkdirError, match="is not a folder, or lies in a file"):
+            tl_jax.run(pictures.config(photographs), place)
+
+
 def _main(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tl_jax.main", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=300)

@@ -377,3 +377,20 @@ def test_channels_round_trip_for_gray():
     assert np.array_equal(to_channels(colour, 1), gray)
     with pytest.raises(ValueError, match="channels=4"):
         to_channels(gray, 4)
+
+
+@pytest.mark.parametrize("at_least", [None, (8, 8)])
+def test_a_png_with_one_wrong_byte_is_refused_however_it_is_read(at_least):
+    """Asking a PNG for its EXIF loads it; an error there must not be taken for a lack of EXIF."""
+    data = encoded(Image.fromarray(random((20, 20))), "png")
+    start = data.index(b"IDAT") + 4
+    for at in range(start, start + 300, 20):
+        broken = data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :]
+        with pytest.raises(BadImageError, match="broken or truncated"):
+            decode(broken, at_least=at_least)
+
+
+def test_dicom_that_begins_like_a_tiff_is_called_by_its_name():
+    head = b"II*\x00" + bytes(124) + b"DICM" + bytes(100)
+    with pytest.raises(BadImageError, match=r"it is DICOM \(name it \.dcm\)"):
+        decode(head)

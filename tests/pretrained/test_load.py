@@ -272,3 +272,34 @@ def test_the_real_vit_agrees_with_torch(shared: Path) -> None:
     logits = np.asarray(jax.jit(lambda x: model(x))(x))
     assert np.abs(logits - reference["logits"]).max() <= 1e-4 * np.abs(reference["logits"]).max()
     assert len(report.loaded) == 200
+
+
+def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    folder, arrays = folders.copy("vit", tmp_path / "m"), folders.arrays_of("vit")
+    name = next(name for name in arrays if name.endswith("layernorm_before.weight"))
+    arrays[name] = arrays[name] * np.nan
+    folders.rewrite(folder, arrays)
+    with pytest.raises(PretrainedError, match=rf"NaN or infinity:\n  - {name}\n"):
+        pretrained.load(folder)
+
+
+def test_a_colour_kernel_is_not_summed_unasked(tmp_path: Path) -> None:
+    folder = folders.copy("resnet-basic", tmp_path / "m")
+    folders.edit(folder / "config.json", num_channels=1)
+    with pytest.raises(PretrainedError, match="takes 3 channels, num_channels says 1"):
+        pretrained.load(folder)
+    folders.edit(folder / "config.json", num_channels="three")
+    with pytest.raises(PretrainedError, match=r"config\.json: num_channels='three' is no number of channels"):
+        pretrained.load(folder)
+
+
+def test_a_size_that_patches_do_not_cover_is_refused() -> None:
+    with pytest.raises(PretrainedError, match=r"is no multiple of patch_size=.*; choose "):
+        pretrained.load(folders.FIXTURES / "vit", image_size=35)
+
+
+def test_a_pointer_in_the_place_of_weights_is_told(tmp_path: Path) -> None:
+    folder = folders.copy("vit", tmp_path / "m")
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(PretrainedError, match=r"pointer of git-lfs .* git lfs pull"):
+        pretrained.load(folder)

@@ -256,10 +256,14 @@ def _norm(theirs: str, ours: str) -> list[Rule | Ignore]:
 
 
 def _checked(config: Mapping[str, Any], channels: int | None, image_size: int | None) -> dict[str, Any]:
+    given = config.get("image_size", DEFAULTS["image_size"])
     config = hf_config.complete(config, DEFAULTS, num_channels=channels, image_size=image_size)
     config.setdefault("model_type", "vit")
     problems = hf_config.problems(config, DEFAULTS)
     if not problems:
+        # What a config.json says is done as transformers does it; what somebody asks for can be mended.
+        if config["image_size"] != given and (lost := _lost_edge(config)):
+            problems.append(lost)
         if config["hidden_size"] % config["num_attention_heads"]:
             problems.append(
                 f"hidden_size={config['hidden_size']} is no multiple of "
@@ -270,6 +274,18 @@ def _checked(config: Mapping[str, Any], channels: int | None, image_size: int | 
     if problems:
         raise hf_config.ConfigError(config["model_type"], problems)
     return config
+
+
+def _lost_edge(config: Mapping[str, Any]) -> str:
+    """A sentence where patches do not cover the picture, or nothing."""
+    sides = zip(hf_config.pair(config["image_size"]), hf_config.pair(config["patch_size"]), strict=True)
+    near = [(side // patch * patch, (side // patch + 1) * patch) for side, patch in sides if side % patch]
+    if not near or not near[0][0]:  # below one patch is another problem
+        return ""
+    return (
+        f"image_size={config['image_size']} is no multiple of patch_size={config['patch_size']}, so "
+        f"pixels beyond the last patch would not be seen; choose {near[0][0]} or {near[0][1]}"
+    )
 
 
 def _grid(config: Mapping[str, Any]) -> tuple[int, int]:

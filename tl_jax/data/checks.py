@@ -58,13 +58,16 @@ def skipped(bad: Mapping[int, str]) -> list[str]:
     ]
 
 
-def check_labels(labels: np.ndarray, where: np.ndarray, classes: Sequence[str]) -> None:
-    """Raises SourceError where a split is empty, or train lacks a class."""
+def check_labels(
+    labels: np.ndarray, where: np.ndarray, classes: Sequence[str], bad: Mapping[int, str] | None = None
+) -> None:
+    """Raises SourceError where a split is empty, or train lacks a class; it names the pictures that were
+    skipped, ``bad``, which may be why."""
     problems = []
     for name in SPLITS:
         here = Counter(labels[where == name].tolist())
         if not here:
-            problems.append(f"{name} has no picture; give it some, or another data.fractions")
+            problems.append(f"{name} has no picture; give it some, or cut the splits by data.fractions")
         elif name == "train":
             absent = [label for label in classes if not here[label]]
             problems += [f"class {label!r} has no picture in train" for label in absent[:_SHOWN]]
@@ -73,7 +76,7 @@ def check_labels(labels: np.ndarray, where: np.ndarray, classes: Sequence[str]) 
     if len(classes) < 2:
         problems.append(f"there is one class only ({some(list(classes))}); nothing can be told apart")
     if problems:
-        raise listed("the splits cannot be used:", problems)
+        raise listed("the splits cannot be used:", problems, "\n".join(skipped(bad or {})))
 
 
 def counts(labels: np.ndarray, where: np.ndarray, classes: Sequence[str]) -> list[str]:

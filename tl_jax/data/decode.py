@@ -131,7 +131,9 @@ def _decode(file: IO[bytes], max_pixels: int, at_least: tuple[int, int] | None) 
     file.seek(0)
     if not head:
         raise _Refused("the file is empty")
-    known = next((known for known in _FORMATS if known.matches(head)), None)
+    # A DICOM file may begin like a TIFF, so that it is one too for those who know no better.
+    medical = head[128:132] == b"DICM"
+    known = None if medical else next((known for known in _FORMATS if known.matches(head)), None)
     if known is None:
         raise _Refused(f"{_guess(head)}, not a picture in one of {_KNOWN}")
     with known.open(file) as image:
@@ -140,7 +142,7 @@ def _decode(file: IO[bytes], max_pixels: int, at_least: tuple[int, int] | None) 
             raise _Refused(
                 f"{width} × {height} = {width * height:,} pixels are more than data.max_pixels={max_pixels:,}"
             )
-        if at_least is not None:
+        if at_least is not None and known.name == "JPEG":  # the only one that can be decoded smaller
             tall, wide = at_least[::-1] if _orientation(image) in _SWAPS_SIDES else at_least
             image.draft(None, (max(wide, 1), max(tall, 1)))
         image.load()  # TIFF is upright from here on, and says so

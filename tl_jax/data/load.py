@@ -92,7 +92,7 @@ def load(
             f"data.train_fraction={config.train_fraction:g} keeps {counted(int(kept.sum()), 'picture')} "
             f"of {len(train):,} for training"
         )
-    checks.check_labels(table.labels, where, classes)
+    checks.check_labels(table.labels, where, classes, pictures.bad)
     notes.append(splits.check(table.groups, where, grouped=table.grouped))
     notes += checks.counts(table.labels, where, classes)
     notes += checks.unmeasured(table.labels, where, classes)

@@ -84,7 +84,11 @@ def check(groups: np.ndarray, splits: np.ndarray, *, grouped: bool) -> str:
     if shared:
         raise AssertionError(f"groups in two splits: {some(sorted(shared))}")
     numbers = ", ".join(f"{name} {len(set(groups[splits == name]))}" for name in SPLITS)
-    word = "groups" if grouped else "pictures (no groups are named: set data.group if patients have several)"
+    word = (
+        "groups"
+        if grouped
+        else "pictures, copies apart (no groups are named: set data.group if patients have several)"
+    )
     return f"no group is in two splits; {word}: {numbers}"
 
 

@@ -17,7 +17,7 @@ from tl_jax import backbones
 from tl_jax.backbones.anatomy import Backbone, split
 from tl_jax.pretrained import labels
 from tl_jax.pretrained.errors import PretrainedError
-from tl_jax.pretrained.files import CONFIG, PREPROCESSOR, SAFETENSORS
+from tl_jax.pretrained.files import CONFIG, PREPROCESSOR, SAFETENSORS, read_json
 from tl_jax.pretrained.preprocess import to_processor
 from tl_jax.pretrained.rules import to_theirs
 
@@ -48,11 +48,17 @@ def export(
       dtype: of the file's numbers, one of `DTYPES`; half of them halves the file, and rounds.
 
     Raises:
-      PretrainedError: if the names do not fit the head, or a number is not finite.
+      PretrainedError: if the names do not fit the head, a number is not finite, or the folder holds
+        something else.
     """
     if dtype not in DTYPES:
         raise PretrainedError(f"dtype={dtype!r} is none of {', '.join(DTYPES)}")
     folder, classes = Path(folder), tuple(map(str, classes))
+    if (folder / CONFIG).is_file() and "model_type" not in read_json(folder / CONFIG):
+        raise PretrainedError(
+            f"{folder} holds a {CONFIG} that is not a model's, such as a run's, and would be lost; choose "
+            "another folder"
+        )
     _, params, stats = split(model)
     leaves = jax.device_get({**params, **stats})
     outputs = {leaf.shape[-1] for path, leaf in leaves.items() if path.startswith("head/")}

@@ -51,9 +51,13 @@ def inspect(
     _check_family(config, str(located.folder / CONFIG))
     if not weight_files(located.folder):
         raise hub.no_weights(str(located.folder), [path.name for path in located.folder.iterdir()])
-    channels = int(config.get("num_channels") or 3)
+    channels = _channels(config, str(located.folder / CONFIG))
     preprocess, notes = read_preprocess(located.folder, config)
-    return Facts(located.folder, located.source, config, fit_channels(preprocess, channels), channels, notes)
+    try:
+        preprocess = fit_channels(preprocess, channels)
+    except PretrainedError as error:
+        raise PretrainedError(f"{located.folder}: {error}") from None
+    return Facts(located.folder, located.source, config, preprocess, channels, notes)
 
 
 def from_scratch(arch: Mapping[str, Any]) -> Facts:
@@ -65,9 +69,16 @@ def from_scratch(arch: Mapping[str, Any]) -> Facts:
             f"model.arch to a Hugging Face config, such as {{'model_type': 'resnet', …}} (known: {known})"
         )
     _check_family(arch, "model.arch")
-    channels = int(arch.get("num_channels") or 3)
+    channels = _channels(arch, "model.arch")
     preprocess = resized(Preprocess(), arch.get("image_size"))
     return Facts(None, "from scratch", dict(arch), fit_channels(preprocess, channels), channels)
+
+
+def _channels(config: Mapping[str, Any], where: str) -> int:
+    given = config.get("num_channels", 3)
+    if not isinstance(given, int) or given < 1:
+        raise PretrainedError(f"{where}: num_channels={given!r} is no number of channels")
+    return given
 
 
 def _check_family(config: Mapping[str, Any], where: str) -> None:

@@ -35,7 +35,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise PretrainedError(f"there is no {path.name} in {path.parent}") from None
+        raise PretrainedError(
+            f"there is no {path.name} in {path.parent}, where a model must have one"
+        ) from None
     except ValueError as error:
         raise PretrainedError(f"{path} is not valid JSON (cut short?): {error}") from error
     if not isinstance(value, Mapping):
@@ -131,4 +133,7 @@ def _read_safetensors(path: Path) -> Arrays:
             return {name: to_float32(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, TypeError, ValueError) as error:
         size = path.stat().st_size if path.exists() else 0
+        if 0 < size < 1000 and path.read_bytes().startswith(b"version https://git-lfs"):
+            text = "is a pointer of git-lfs and not the file itself: fetch it with git lfs pull"
+            raise PretrainedError(f"{path.name} {text}") from error
         raise PretrainedError(f"{path.name} ({size:,} bytes) is truncated or corrupt: {error}") from error

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from tl_jax import backbones
@@ -17,7 +18,8 @@ from tl_jax.pretrained.errors import PretrainedError, listed
 from tl_jax.pretrained.gray import fold
 from tl_jax.pretrained.preprocess import fit_channels, resized
 from tl_jax.pretrained.report import Initialised, LoadReport, account
-from tl_jax.pretrained.rules import TranslationError, to_ours
+from tl_jax.pretrained.rules import Ignore, Rule, Translation, TranslationError, to_ours
+from tl_jax.pretrained.transforms import FIRST_CONV
 
 GRAY = ("repeat", "sum")
 _ADVICE = (
@@ -94,6 +96,9 @@ def load(
     except TranslationError as error:
         what = f"{found.source} does not fit its {files.CONFIG} ({len(error.problems)} problems):"
         raise listed(what, list(error.problems), _ADVICE) from error
+    _check_numbers(found.source, arrays, translation)
+    if not summed:
+        _check_channels(found, arrays, translation, rules)
     leaves, notes = translation.leaves, found.notes
     if summed:
         leaves, note = fold(translation, arrays, rules, colour, outline.spec.preprocess)
@@ -207,6 +212,27 @@ def _builder(
         return model
 
     return build
+
+
+def _check_numbers(source: str, arrays: files.Arrays, translation: Translation) -> None:
+    used = sorted({name for names in translation.sources.values() for name in names})
+    broken = [name for name in used if not np.isfinite(arrays[name]).all()]
+    if broken:
+        raise listed(f"{source} holds arrays with NaN or infinity:", broken, "Export or download them again.")
+
+
+def _check_channels(
+    found: facts.Facts, arrays: files.Arrays, translation: Translation, rules: Sequence[Rule | Ignore]
+) -> None:
+    """A colour kernel fits a gray model by its sum, which only ``gray="sum"`` may ask for."""
+    for rule in rules:
+        if isinstance(rule, Rule) and rule.transform is FIRST_CONV and rule.ours in translation.sources:
+            name = translation.sources[rule.ours][0]
+            if arrays[name].shape[1] != found.channels:
+                raise PretrainedError(
+                    f"{found.source} does not fit its {files.CONFIG}: array {name!r} takes "
+                    f"{arrays[name].shape[1]} channels, num_channels says {found.channels}"
+                )
 
 
 def _outline(build: Callable[[], Backbone], where: str) -> Backbone:

@@ -10,6 +10,7 @@ import pytest
 from tests.data.sources.settings import config, pictures
 from tl_jax.data.sources import read
 from tl_jax.data.sources.errors import SourceError
+from tl_jax.data.table import BadImageError
 
 
 def manifest(folder, text: str, encoding: str = "utf-8", name: str = "list.csv", **changes):
@@ -130,6 +131,25 @@ def test_every_problem_of_the_rows_is_listed_at_once(root):
     assert "unknown split: 'trian' (line 17); did you mean 'train'?" in message
     assert "cells, not 3: line 18 (2)" in message
     assert "two rows that differ for one picture: deep/c.png (lines 19, 20)" in message
+
+
+def test_missing_pictures_may_be_skipped(root):
+    """They stay in the table, to be found missing, counted and named when they are read."""
+    text = "path,label\na.png,x\ngone.png,y\n"
+    assert read(manifest(root, text, on_bad_image="skip")).ids.tolist() == ["a.png", "gone.png"]
+    with pytest.raises(BadImageError, match="no such file"):
+        read(manifest(root, text, on_bad_image="skip")).read(1, None)
+
+
+def test_an_unclosed_quote_in_the_header(root):
+    assert "line 1: " in fails(manifest(root, 'path,"label\n' + "a.png,x\n" * 20_000))
+
+
+@pytest.mark.parametrize(("fold", "training"), [("0/2", True), ("", False)])
+def test_splits_that_nobody_looks_at_may_be_named_in_part(root, fold, training):
+    text = "path,label,s\na.png,x,train\nb.png,y,\n"
+    settings = manifest(root, text, columns=dict(split="s"), fold=fold)
+    assert len(read(settings, training=training)) == 2
 
 
 def test_missing_ending_is_told(root):

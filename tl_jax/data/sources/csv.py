@@ -46,7 +46,7 @@ def collect(config: Any, *, training: bool) -> Rows:
     manifest = _manifest(config)
     header, records = _parse(manifest, config.columns)
     root = tree.folder(config.root) if config.root else manifest.parent
-    reading = _Reading(config, root, header)
+    reading = _Reading(config, root, header, splits_count=training and not config.fold)
     for line, record in records:
         reading.add(line, record)
     rows = reading.finish()
@@ -57,8 +57,9 @@ def collect(config: Any, *, training: bool) -> Rows:
 class _Reading:
     """Turns records into rows. Each kind of problem is told once, with its first lines and its count."""
 
-    def __init__(self, config: Any, root: Path, header: list[str]) -> None:
-        self.root, self.header = root, header
+    def __init__(self, config: Any, root: Path, header: list[str], *, splits_count: bool) -> None:
+        self.root, self.header, self.splits_count = root, header, splits_count
+        self.skip = config.on_bad_image == "skip"
         self.names = config.columns.to_dict()
         self.rows = Rows(groups=[] if self.names["group"] else None)
         taken = {name for name in self.names.values() if name}
@@ -104,7 +105,7 @@ class _Reading:
                 self._problem("two rows that differ for one picture", f"{name} (lines {first}, {line})")
             return
         self.seen[name] = (line, text)
-        if not full.is_file():
+        if not full.is_file() and not self.skip:  # else it is found missing, and counted, when it is read
             self._problem(f"no such file below {self.root}", f"{path} (line {line}){_ending_hint(full)}")
         self._append(line, name, inside, cells)
 
@@ -130,7 +131,7 @@ class _Reading:
 
     def finish(self) -> Rows:
         rows = self.rows
-        if self.unsplit and len(self.unsplit) < len(rows.ids):
+        if self.splits_count and 0 < len(self.unsplit) < len(rows.ids):
             lines = [f"line {line}" for line in self.unsplit]
             self.found[f"empty {self.names['split']!r} while other rows have a split"] = lines
         if not rows.ids and not self.found:
@@ -178,13 +179,15 @@ def _manifest(config: Any) -> Path:
 def _parse(manifest: Path, columns: Any) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     """The header, and (line, cells) of each row that is not blank. Raises SourceError."""
     text = _text(manifest)
-    first = next(csv.reader(io.StringIO(text, newline=""), delimiter="\x1f"), None)
-    if not text.strip() or first is None:
+    if not text.strip():
         raise SourceError(f"{manifest} is empty")
     wanted = {key: name for key, name in columns.to_dict().items() if name}
 
     def header(delimiter: str) -> list[str]:
-        row = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+        try:
+            row = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+        except csv.Error as error:
+            raise SourceError(f"{manifest}, line 1: {error}; is a quote not closed?") from error
         return [name.strip() for name in row]
 
     delimiter = max(DELIMITERS, key=lambda d: (len({*wanted.values()} & {*header(d)}), len(header(d))))
