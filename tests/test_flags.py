@@ -196,6 +196,15 @@ def test_a_flag_may_mend_what_the_file_leaves_open(tmp_path: Path) -> None:
     assert go(str(file), "--config.data.root=/x").config.data.root == "/x"
 
 
+def test_a_tuple_by_repeating_its_flag(path: str) -> None:
+    def classes(*values: str) -> tuple[str, ...]:
+        return go(path, *(f"--config.data.classes={value}" for value in values)).config.data.classes
+
+    assert classes("A b", "C, d", "it's") == ("A b", "C, d", "it's")
+    assert classes("pos", "ö") == ("pos", "ö")
+    assert classes("('A b','C d')") == ("A b", "C d")
+
+
 def test_a_group_after_its_key_would_undo_it(path: str) -> None:
     lines = problems(f"--config={path}", "--config.stages[0].lr=1", "--config.stages=[{}]")
     assert lines == ["stages: comes after --config.stages[0].lr and would overwrite it; put it first"]

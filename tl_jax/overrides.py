@@ -6,6 +6,7 @@ error about its own inside; so every path is looked up here first, and every pro
 
 from __future__ import annotations
 
+import ast
 import re
 from typing import Any
 
@@ -101,6 +102,8 @@ def _set(config: ConfigDict, path: str, arguments: list[str]) -> str | None:
     holder, key = _holder(config, path)
     if path in LOOSE or path.startswith(f"{FREE}."):
         _loosen(holder, key)
+    if len(arguments) > 1 and isinstance(holder[key], tuple):
+        arguments = [_quoted(argument) for argument in arguments]
     # Seen from the innermost dict, so that a key may be called like a method of ConfigDict.
     argv = ["config", *(argument.replace(f"config.{path}", f"config.{key}", 1) for argument in arguments)]
     flag_values = flags.FlagValues()
@@ -118,6 +121,16 @@ def _set(config: ConfigDict, path: str, arguments: list[str]) -> str | None:
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         return f"cannot be set to {arguments[-1].partition('=')[2]!r}: {error}"
     return None
+
+
+def _quoted(argument: str) -> str:
+    """One of several values of a tuple; words that are no literal, such as a class's name, are quoted."""
+    name, _, value = argument.partition("=")
+    try:
+        ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return f"{name}={value!r}"
+    return argument
 
 
 def _holder(config: ConfigDict, path: str) -> tuple[ConfigDict, str]:

@@ -63,11 +63,12 @@ def collect(config: Any, *, training: bool, wanted: Callable[[str], bool] = tree
     else:
         reading.rows.problems.append(f"there is no folder in it{_what_is_there(root)}")
     reading.rows.notes += tree.others_note(reading.others, root)
+    kinds = _ENDINGS if wanted is tree.is_picture else 'DICOM files; others are for data.source="folder"'
     reading.rows.check(
         config,
         f"data.root={str(config.root)!r} cannot be used:",
         "A folder holds train/, val/ and test/ with a folder for each class in them, or the classes "
-        f"alone. Pictures are {_ENDINGS}.",
+        f"alone. Pictures are {kinds}.",
         training=training,
     )
     return reading.rows
