@@ -42,6 +42,14 @@ STAGES = {
             dict(name="sgd", duration="4 steps", train="all", lr=1e-2, optimizer="sgd", batch_norm="adapt"),
         ],
     ),
+    "the frozen prefix kept": dict(
+        augment={},
+        cache=dict(prefix="on"),
+        stages=[
+            dict(name="head", duration="2 epochs", train="head", lr=1e-2),
+            dict(name="top", duration="3 epochs", train="last 1", lr=3e-3),
+        ],
+    ),
     "unfreezing": dict(
         stages=[
             dict(name=f"last {k}", duration="3 steps", train=train, lr=1e-3)

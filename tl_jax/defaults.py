@@ -31,6 +31,7 @@ def config() -> dict[str, Any]:
         early_stopping=early_stopping(),
         evaluation=evaluation(),
         checkpoint=dict(every="1 epochs"),
+        cache=dict(prefix="auto"),  # keep what frozen blocks make of pictures: "auto" | "on" | "off"
         mesh=dict(data=0),  # devices along the batch; 0 = as many as divide it (over accumulate) evenly
         compilation_cache="auto",  # folder of compiled programs; "auto" = the user's cache, "" = none
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -27,8 +27,9 @@ class Program:
     finish: Any
 
 
-def build(job: Job, number: int) -> Program:
-    """The functions of one stage; nothing is compiled until they are called."""
+def build(job: Job, number: int, start: int | None = None) -> Program:
+    """The functions of one stage; nothing is compiled until they are called. ``start``: of the recipe."""
+    recipe = replace(job.recipe, start=start)
     plan = job.plans[number]
     plan.set_modes(job.model)
     graph, _, _ = split(job.model)
@@ -41,8 +42,8 @@ def build(job: Job, number: int) -> Program:
 
     return Program(
         tx,
-        jit(partial(step.train_step, graph, plan, tx, job.recipe), 0),
-        jit(partial(step.micro_step, graph, job.recipe, share), 0, 1),
+        jit(partial(step.train_step, graph, plan, tx, recipe), 0),
+        jit(partial(step.micro_step, graph, recipe, share), 0, 1),
         jit(partial(step.apply, plan, tx), 0),
     )
 

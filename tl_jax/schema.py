@@ -212,6 +212,7 @@ CHECKS: Mapping[str, Check] = {
     "evaluation.bootstrap": number(0, 1_000_000),
     "evaluation.seed": number(0, 2**31 - 1),
     "checkpoint.every": length(percent=False),
+    "cache.prefix": choice("auto", "on", "off"),
     "mesh.data": number(0),
 }
 

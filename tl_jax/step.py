@@ -17,7 +17,7 @@ import optax
 from flax import nnx
 
 from tl_jax import optim
-from tl_jax.backbones.anatomy import Leaves, merge, statistics
+from tl_jax.backbones.anatomy import Leaves, merge, onward, statistics, upto
 from tl_jax.data import augment
 from tl_jax.freeze import FreezePlan
 from tl_jax.tasks import Task
@@ -72,7 +72,8 @@ class Recipe:
     """Static facts of how stored pictures become the network's input, and labels targets.
 
     ``size`` in pixels; ``channels`` what the network takes; ``mean`` and ``std`` for values in 0…1;
-    ``precision`` "float32" or "bfloat16".
+    ``precision`` "float32" or "bfloat16". ``start`` is None where batches hold pictures; else they hold what
+    the first ``start`` blocks made of them (see `tl_jax.prefix`), which then is the ``image`` of a batch.
     """
 
     task: Task
@@ -84,6 +85,7 @@ class Recipe:
     label_smoothing: float = 0.0
     precision: str = "float32"
     augment: Mapping[str, Any] = field(default_factory=dict)
+    start: int | None = None
 
 
 def inputs(images: jax.Array, recipe: Recipe) -> jax.Array:
@@ -94,10 +96,28 @@ def inputs(images: jax.Array, recipe: Recipe) -> jax.Array:
 def predict(
     graph: nnx.GraphDef, recipe: Recipe, params: Leaves, stats: Leaves, images: jax.Array
 ) -> jax.Array:
-    """Logits (B, K), float32, of stored pictures; ``graph`` in inference mode."""
+    """Logits (B, K), float32, of stored pictures, or of what `prefix` made of them; ``graph`` in inference
+    mode."""
     model = merge(graph, _cast(params, recipe), stats)
-    outputs = model(_cast_array(inputs(images, recipe), recipe))
-    return recipe.task.logits(outputs).astype(jnp.float32)
+    x = images if recipe.start is not None else _cast_array(inputs(images, recipe), recipe)
+    return recipe.task.logits(_outputs(model, x, recipe)).astype(jnp.float32)
+
+
+def prefix(
+    graph: nnx.GraphDef, recipe: Recipe, params: Leaves, stats: Leaves, images: jax.Array
+) -> jax.Array:
+    """What the first ``recipe.start`` blocks make of stored pictures (B, size, size, c) uint8: (B, …) in the
+    precision of the computation; ``graph`` in inference mode."""
+    assert recipe.start is not None
+    model = merge(graph, _cast(params, recipe), stats)
+    found = upto(model, _cast_array(inputs(images, recipe), recipe), recipe.start)
+    return found["x"] if isinstance(found, Mapping) else found
+
+
+def _outputs(model: Any, x: jax.Array, recipe: Recipe, key: jax.Array | None = None) -> jax.Array:
+    if recipe.start is None:
+        return model(x, key=key)
+    return onward(model, x if recipe.start > len(model.blocks) else {"x": x}, recipe.start, key=key)
 
 
 def gradients(
@@ -116,16 +136,20 @@ def gradients(
     to them is in the loss (Li et al. 2018, eq. 2, without the term for new layers).
     """
     picture_key, mix_key, model_key = jax.random.split(key, 3)
-    images = augment.augment(batch["image"], picture_key, recipe.augment, size=recipe.size)
-    images = augment.normalise(images, recipe.mean, recipe.std, recipe.channels)
     target = recipe.task.targets(batch["label"], recipe.classes, recipe.label_smoothing)
-    images, target = augment.mix(
-        images, target, mix_key, mixup=recipe.augment["mixup"], cutmix=recipe.augment["cutmix"]
-    )
+    if recipe.start is not None:
+        x = batch["image"]
+    else:
+        images = augment.augment(batch["image"], picture_key, recipe.augment, size=recipe.size)
+        images = augment.normalise(images, recipe.mean, recipe.std, recipe.channels)
+        images, target = augment.mix(
+            images, target, mix_key, mixup=recipe.augment["mixup"], cutmix=recipe.augment["cutmix"]
+        )
+        x = _cast_array(images, recipe)
 
     def objective(params: Leaves) -> tuple[jax.Array, Leaves]:
         model = merge(graph, _cast({**fixed.params, **params}, recipe), fixed.stats, state.stats)
-        outputs = model(_cast_array(images, recipe), key=model_key)
+        outputs = _outputs(model, x, recipe, model_key)
         value = recipe.task.loss(outputs, target, fixed.class_weights)
         if fixed.anchors:
             away = {path: params[path] - anchor for path, anchor in fixed.anchors.items()}

@@ -19,16 +19,19 @@ Batch = tuple[Mapping[str, jax.Array], jax.Array | None]
 class Stepper:
     """Takes the steps of stage ``number``, which begins at step ``start``.
 
-    ``key`` is the run's random key; steps fold their own number into it. `compile` comes before the first
-    step, with that step's arguments.
+    ``key`` is the run's random key; steps fold their own number into it. ``behind`` is how many blocks
+    batches have behind them, None where they are pictures (`tl_jax.prefix`). `compile` comes before the
+    first step, with that step's arguments.
     """
 
-    def __init__(self, job: Job, number: int, *, start: int, key: jax.Array) -> None:
+    def __init__(
+        self, job: Job, number: int, *, start: int, key: jax.Array, behind: int | None = None
+    ) -> None:
         self.job, self.start, self.key = job, start, key
         self.settings, self.plan = job.config.stages[number], job.plans[number]
         self.length = job.durations[number]
         self.warmup = job.steps(self.settings.warmup, total=self.length)
-        self.program = programs.build(job, number)
+        self.program = programs.build(job, number, behind)
         self.parts = job.config.accumulate
         self.compiled: dict[str, jax.stages.Compiled] = {}
 

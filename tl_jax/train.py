@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tl_jax import optim, sharding, step
+from tl_jax import optim, prefix, sharding, step
 from tl_jax.backbones.anatomy import Leaves
+from tl_jax.data import Split
 from tl_jax.data.feed import Feed
 from tl_jax.evaluation import is_better, quick
 from tl_jax.interrupt import Interrupted, Stop
@@ -36,21 +37,17 @@ class Trainer:
         self.workdir = workdir
         self.snapshots = Snapshots(job, workdir)
         self.predictor = Predictor(job.model, job.recipe, job.mesh)
+        self.cuts = [prefix.cut(job, number) for number in range(len(job.plans))]
         self.measure_every = job.steps(self.config.select.every)
         self.checkpoint_every = job.steps(self.config.checkpoint.every)
         self.log_every = job.steps(self.config.log_every)
         self.key = jax.device_put(jax.random.key(self.config.seed), sharding.replicated(job.mesh))
-        train = job.data.train
         self.class_weights = sharding.replicate(job.class_weights, job.mesh)
-        self.feed = Feed(
-            train,
-            batch_size=self.config.batch_size,
-            seed=self.config.seed,
-            device_budget=self.config.data.device_budget,
-            sharding=sharding.batched(job.mesh),
-        )
+        self.feed: Feed | None = None
         self.progress: Progress
         self.clock: Clock
+        self.val: Split
+        self.measurer: Predictor
         self.state: step.State
         self.fixed: step.Fixed
 
@@ -68,7 +65,8 @@ class Trainer:
             while self.progress.stage < len(self.job.plans):
                 snapshot = self._stage(self.progress.stage, snapshot)
         finally:
-            self.feed.close()
+            if self.feed is not None:
+                self.feed.close()
         return self.snapshots.best(self.progress)
 
     def _stage(self, number: int, snapshot: Snapshot) -> Snapshot:
@@ -81,7 +79,9 @@ class Trainer:
         progress, name = self.progress, self._name(number)
         with self.clock.paused():
             self._enter(number, snapshot)
-        stepper = Stepper(self.job, number, start=progress.stage_start, key=self.key)
+        behind = self.cuts[number].start
+        self._serve(number)
+        stepper = Stepper(self.job, number, start=progress.stage_start, key=self.key, behind=behind)
         end = progress.stage_start + self.job.durations[number]
         metrics: step.Metrics | None = None
         self.stop.graceful = True
@@ -138,7 +138,33 @@ class Trainer:
             anchors = sharding.replicate(kept, self.job.mesh)
         self.fixed = step.Fixed(frozen, still, anchors, self.class_weights)
 
+    def _serve(self, number: int) -> None:
+        """Makes ready what the stage's steps and measurements read: pictures, or what the frozen prefix makes
+        of them. That is work of the training, and counts as its time."""
+        job, cut, train = self.job, self.cuts[number], self.job.data.train
+        self.journal.say(f"stage {self._name(number)!r}: {cut.why}")
+        self.val, self.measurer = job.data.val, self.predictor
+        if cut.start is not None:
+            snapshot = self._snapshot()
+            train, self.val = (
+                prefix.compute(job, cut.start, snapshot.params, snapshot.stats, pictures)
+                for pictures in (train, self.val)
+            )
+            self.measurer = Predictor(job.model, replace(job.recipe, start=cut.start), job.mesh)
+        if self.feed is not None:
+            if self.feed.split is train:
+                return
+            self.feed.close()
+        self.feed = Feed(
+            train,
+            batch_size=self.config.batch_size,
+            seed=self.config.seed,
+            device_budget=self.config.data.device_budget,
+            sharding=sharding.batched(job.mesh),
+        )
+
     def _take_step(self, stepper: Stepper, stage: str) -> step.Metrics:
+        assert self.feed is not None
         at, batch = self.progress.step, self.feed.batch(self.progress.step)
         if not stepper.compiled:
             with self.clock.paused():
@@ -163,11 +189,11 @@ class Trainer:
 
     def _measure(self, number: int) -> None:
         """Validation now: keeps the best weights, and early stopping's count."""
-        progress, metric, val = self.progress, self.config.select.metric, self.job.data.val
+        progress, metric, val = self.progress, self.config.select.metric, self.val
         snapshot = self._snapshot()
         params = {path: snapshot.ema.get(path, leaf) for path, leaf in snapshot.params.items()}
         stats = {path: snapshot.ema.get(path, leaf) for path, leaf in snapshot.stats.items()}
-        logits = self.predictor.logits(
+        logits = self.measurer.logits(
             params, stats, val, self.config.evaluation.batch_size, check=lambda: self._leave_if_asked(number)
         )
         values = quick(logits, val.labels, positive=self.job.positive)

@@ -93,9 +93,8 @@ class Backbone(nnx.Module):
 
     def __call__(self, inputs: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         """Logits (B, …) of normalised inputs; images are float32 (B, height, width, channels)."""
-        stem_key, neck_key, head_key, key = _keys(key, len(self.blocks))
-        carry, _ = run(self, self.stem(inputs, key=stem_key), key=key)
-        return self.head(self.neck(carry, key=neck_key), key=head_key)
+        stem_key = _keys(key, len(self.blocks))[0]
+        return onward(self, self.stem(inputs, key=stem_key), 0, key=key)
 
 
 def _keys(key: jax.Array | None, n: int) -> tuple[jax.Array | None, ...]:
@@ -125,6 +124,24 @@ def run(
         if i in wanted:
             kept[i] = carry
     return carry, kept
+
+
+def onward(
+    model: Backbone, carry: Carry | jax.Array, start: int, *, key: jax.Array | None = None
+) -> jax.Array:
+    """Logits from the carry after ``start`` blocks; or from the neck's features (B, features), for which
+    ``start`` is one more than there are blocks. With the key of the whole call, the same as that gives."""
+    _, neck_key, head_key, key = _keys(key, len(model.blocks))
+    if not isinstance(carry, Mapping):
+        return model.head(carry, key=head_key)
+    carry, _ = run(model, carry, start, key=key)
+    return model.head(model.neck(carry, key=neck_key), key=head_key)
+
+
+def upto(model: Backbone, inputs: jax.Array, stop: int) -> Carry | jax.Array:
+    """What `onward` takes up with ``start=stop``: the model, in inference mode, on normalised inputs."""
+    carry, _ = run(model, model.stem(inputs), stop=min(stop, len(model.blocks)))
+    return model.neck(carry) if stop > len(model.blocks) else carry
 
 
 class Head(nnx.Module):

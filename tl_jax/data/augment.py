@@ -55,6 +55,12 @@ def moves_pixels(settings: Mapping[str, Any]) -> bool:
     )
 
 
+def changes(settings: Mapping[str, Any]) -> bool:
+    """Whether anything at all is switched on."""
+    rest = ("flip", "flip_vertical", "brightness", "contrast", "erase", "mixup", "cutmix")
+    return moves_pixels(settings) or any(settings[name] for name in rest)
+
+
 def affine(keys: jax.Array, settings: Mapping[str, Any]) -> jax.Array:
     """A random map for each of n keys, (n, 2, 3): output → input coordinates (y, x), both in units of the
     picture's sides from its centre, so that the identity is [[1, 0, 0], [0, 1, 0]].

@@ -1,0 +1,103 @@
+"""The frozen prefix of a stage, run once for each picture instead of once for each step.
+
+Below the first block that trains, or whose statistics move, nothing changes while a stage lasts. Where
+pictures are not augmented either, what comes out there is the same in every epoch: it is computed at the
+start of the stage and takes the pictures' place, in batches and at validation. Results equal those without
+it to float tolerance, since other programs compute them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from tl_jax import sharding, step
+from tl_jax.backbones.anatomy import Leaves, inference_graph
+from tl_jax.data import Split, augment
+from tl_jax.data.feed import eval_batches
+from tl_jax.freeze import FROZEN, part_of
+from tl_jax.job import Job
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where a stage's prefix is cut: after ``start`` blocks, one more than there are for "after the neck", or
+    None for not at all; and ``why``, in words."""
+
+    start: int | None
+    why: str
+
+
+def cut(job: Job, number: int) -> Cut:
+    """Whether stage ``number`` keeps what its frozen prefix makes of the pictures (``cache.prefix``).
+
+    Raises ValueError where the config insists on it and it cannot be.
+    """
+    mode, stage = job.config.cache.prefix, job.config.stages[number]
+    if mode == "off":
+        return Cut(None, "the frozen prefix runs at every step, as cache.prefix says")
+    start = _start(job, number)
+    obstacle = _obstacle(job, start)
+    if obstacle and mode == "on":
+        raise ValueError(f'cache.prefix="on", but in stage {stage.name!r} {obstacle}')
+    if obstacle:
+        return Cut(None, f"the frozen prefix is not kept: {obstacle}")
+    epochs = job.durations[number] * job.config.batch_size / len(job.data.train)
+    if epochs <= 1 and mode == "auto":
+        return Cut(None, "the frozen prefix is not kept: the stage is no longer than an epoch")
+    n, size = len(job.data.train) + len(job.data.val), _nbytes(job, start)
+    blocks = len(job.model.blocks)
+    what = f"the stem and {start} of {blocks} blocks" if start <= blocks else "all but the head"
+    return Cut(start, f"{what}, frozen, run once for each of {n:,} pictures; {size / 1e6:.1f} MB are kept")
+
+
+def compute(job: Job, start: int, params: Leaves, stats: Leaves, pictures: Split) -> Split:
+    """The pictures with what the first ``start`` blocks make of them in their place, in host memory."""
+    function = jax.jit(_function(job, start))
+    size = min(job.config.evaluation.batch_size, len(pictures))
+    size = math.ceil(size / job.mesh.size) * job.mesh.size
+    kept: np.ndarray | None = None
+    done = 0
+    for images, real in eval_batches(pictures, size):
+        found = np.asarray(function(params, stats, jax.device_put(images, sharding.batched(job.mesh))))
+        if kept is None:
+            kept = np.empty((len(pictures), *found.shape[1:]), found.dtype)
+        kept[done : done + real] = found[:real]
+        done += real
+    assert kept is not None, "every split has a picture"
+    return replace(pictures, images=kept)
+
+
+def _start(job: Job, number: int) -> int:
+    """Blocks below the cut, -1 where the stem moves; a neck at rest is below it too."""
+    plan, n = job.plans[number], len(job.model.blocks)
+    moving = plan.live | {part_of(layer) for layer, mode in plan.batch_norm.items() if mode != FROZEN}
+    return n + 1 if plan.prefix == n and "neck" not in moving else plan.prefix
+
+
+def _obstacle(job: Job, start: int) -> str:
+    """What stands against keeping the prefix, or nothing."""
+    if start < 0:
+        return "the stem moves"
+    if augment.changes(job.config.augment):
+        return "pictures are augmented, so that no two epochs are alike"
+    size, budget = _nbytes(job, start), job.config.data.host_budget
+    if size > budget:
+        return f"it would take {size / 1e6:,.0f} MB, more than data.host_budget={budget:,}"
+    return ""
+
+
+def _nbytes(job: Job, start: int) -> int:
+    """Bytes of what is kept of train and val."""
+    images = jax.ShapeDtypeStruct((1, *job.data.train.images.shape[1:]), np.uint8)
+    one = jax.eval_shape(_function(job, start), job.base_params, job.base_stats, images)
+    return (len(job.data.train) + len(job.data.val)) * one.size * one.dtype.itemsize
+
+
+def _function(job: Job, start: int) -> Any:
+    return partial(step.prefix, inference_graph(job.model), replace(job.recipe, start=start))
