@@ -95,8 +95,8 @@ def test_on_eight_devices_as_on_one(folder, tmp_path):
 @pytest.mark.parametrize(
     ("stage", "changes", "start", "words"),
     [
-        (HEAD, {}, 3, "all but the head, frozen, run once for each of 36 pictures"),
-        (LAST, {}, 1, "the stem and 1 of 2 blocks, frozen, run once"),
+        (HEAD, {}, 3, "all but the head runs once for each of 36 pictures"),
+        (LAST, {}, 1, "it runs once for each of 36 pictures"),
         (dict(train="all"), {}, None, "the stem moves"),
         (dict(train="norms"), {}, None, "the stem moves"),
         (dict(train="last 1", batch_norm="adapt"), {}, None, "the stem moves"),

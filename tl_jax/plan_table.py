@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import jax
 
-from tl_jax import freeze, optim
+from tl_jax import freeze, optim, prefix
 from tl_jax.freeze import FROZEN, FreezePlan, part_of
 from tl_jax.job import Job
 from tl_jax.programs import Cost
@@ -27,19 +27,20 @@ def render(job: Job, costs: Sequence[Cost] | None = None) -> str:
             f"{trained:,} of {every:,} parameters train ({trained / every:.2%})"
         )
         lines.extend(aligned([HEADER, *_rows(job, plan, number)], left=2))
-        lines.append(f"  {prefix(plan, len(job.model.blocks))}")
+        kept = f"; {prefix.cut(job, number).why}" if plan.prefix >= 0 else ""
+        lines.append(f"  {below(plan, len(job.model.blocks))}{kept}")
         if costs:
             lines.append(f"  {_cost(costs[number])}")
         lines.append("")
     return "\n".join(lines).rstrip()
 
 
-def prefix(plan: FreezePlan, blocks: int) -> str:
+def below(plan: FreezePlan, blocks: int) -> str:
     """Where the frozen prefix ends, in words."""
     if plan.prefix < 0:
         return "frozen prefix: none, the stem moves"
-    below = "" if plan.prefix == 0 else f" and blocks 0-{plan.prefix - 1}"
-    return f"frozen prefix: the stem{below}, {plan.prefix} of {blocks} blocks"
+    more = "" if plan.prefix == 0 else f" and blocks 0-{plan.prefix - 1}"
+    return f"frozen prefix: the stem{more}, {plan.prefix} of {blocks} blocks"
 
 
 def _rows(job: Job, plan: FreezePlan, number: int) -> list[tuple[str, ...]]:
@@ -93,7 +94,8 @@ def _bytes(number: int) -> str:
 
 
 def _cost(cost: Cost) -> str:
+    once = f"; frozen prefix, once, {cost.once / 1e9:.3g} GFLOP" if cost.once else ""
     return (
         f"per picture: forward {cost.forward / 1e9:.3g} GFLOP, backward and update "
-        f"{cost.backward / 1e9:.3g} GFLOP; optimiser state {_bytes(cost.optimiser_bytes)}"
+        f"{cost.backward / 1e9:.3g} GFLOP{once}; optimiser state {_bytes(cost.optimiser_bytes)}"
     )

@@ -27,7 +27,7 @@ from tl_jax.job import Job
 @dataclass(frozen=True)
 class Cut:
     """Where a stage's prefix is cut: after ``start`` blocks, one more than there are for "after the neck", or
-    None for not at all; and ``why``, in words."""
+    None for not at all; and ``why``, in words about the prefix."""
 
     start: int | None
     why: str
@@ -40,31 +40,30 @@ def cut(job: Job, number: int) -> Cut:
     """
     mode, stage = job.config.cache.prefix, job.config.stages[number]
     if mode == "off":
-        return Cut(None, "the frozen prefix runs at every step, as cache.prefix says")
+        return Cut(None, "it runs at every step, as cache.prefix says")
     start = _start(job, number)
     obstacle = _obstacle(job, start)
     if obstacle and mode == "on":
         raise ValueError(f'cache.prefix="on", but in stage {stage.name!r} {obstacle}')
     if obstacle:
-        return Cut(None, f"the frozen prefix is not kept: {obstacle}")
+        return Cut(None, f"it is not kept: {obstacle}")
     epochs = job.durations[number] * job.config.batch_size / len(job.data.train)
     if epochs <= 1 and mode == "auto":
-        return Cut(None, "the frozen prefix is not kept: the stage is no longer than an epoch")
+        return Cut(None, "it is not kept: the stage is no longer than an epoch")
     n, size = len(job.data.train) + len(job.data.val), _nbytes(job, start)
-    blocks = len(job.model.blocks)
-    what = f"the stem and {start} of {blocks} blocks" if start <= blocks else "all but the head"
-    return Cut(start, f"{what}, frozen, run once for each of {n:,} pictures; {size / 1e6:.1f} MB are kept")
+    what = "it" if start <= len(job.model.blocks) else "all but the head"
+    return Cut(start, f"{what} runs once for each of {n:,} pictures, {size / 1e6:.1f} MB are kept")
 
 
 def compute(job: Job, start: int, params: Leaves, stats: Leaves, pictures: Split) -> Split:
     """The pictures with what the first ``start`` blocks make of them in their place, in host memory."""
-    function = jax.jit(_function(job, start))
+    run = jax.jit(function(job, start))
     size = min(job.config.evaluation.batch_size, len(pictures))
     size = math.ceil(size / job.mesh.size) * job.mesh.size
     kept: np.ndarray | None = None
     done = 0
     for images, real in eval_batches(pictures, size):
-        found = np.asarray(function(params, stats, jax.device_put(images, sharding.batched(job.mesh))))
+        found = np.asarray(run(params, stats, jax.device_put(images, sharding.batched(job.mesh))))
         if kept is None:
             kept = np.empty((len(pictures), *found.shape[1:]), found.dtype)
         kept[done : done + real] = found[:real]
@@ -94,10 +93,20 @@ def _obstacle(job: Job, start: int) -> str:
 
 def _nbytes(job: Job, start: int) -> int:
     """Bytes of what is kept of train and val."""
-    images = jax.ShapeDtypeStruct((1, *job.data.train.images.shape[1:]), np.uint8)
-    one = jax.eval_shape(_function(job, start), job.base_params, job.base_stats, images)
+    one = outline(job, start, 1)
     return (len(job.data.train) + len(job.data.val)) * one.size * one.dtype.itemsize
 
 
-def _function(job: Job, start: int) -> Any:
+def outline(job: Job, start: int, rows: int) -> jax.ShapeDtypeStruct:
+    """Shape and dtype of what the first ``start`` blocks make of ``rows`` pictures."""
+    return jax.eval_shape(function(job, start), job.base_params, job.base_stats, stored(job, rows))
+
+
+def stored(job: Job, rows: int) -> jax.ShapeDtypeStruct:
+    """Shape and dtype of ``rows`` pictures as validation stores them."""
+    return jax.ShapeDtypeStruct((rows, *job.data.val.images.shape[1:]), np.uint8)
+
+
+def function(job: Job, start: int) -> Any:
+    """`step.prefix` of parameters, statistics and stored pictures."""
     return partial(step.prefix, inference_graph(job.model), replace(job.recipe, start=start))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from tl_jax import optim, sharding, step
+from tl_jax import optim, prefix, sharding, step
 from tl_jax.backbones.anatomy import inference_graph, split
 from tl_jax.job import Job
 
@@ -50,10 +50,15 @@ def build(job: Job, number: int, start: int | None = None) -> Program:
 
 @dataclass(frozen=True)
 class Cost:
-    """Floating-point operations per picture, and bytes of optimiser state."""
+    """Floating-point operations per picture, and bytes of optimiser state.
+
+    ``forward`` and ``step`` are of what a step runs; ``once`` of a frozen prefix that runs before the first
+    step and never again, 0 where there is none.
+    """
 
     forward: float
     step: float
+    once: float
     optimiser_bytes: int
 
     @property
@@ -64,7 +69,8 @@ class Cost:
 
 def cost(job: Job, number: int) -> Cost:
     """What one stage's step costs, by XLA's own count of the compiled programs."""
-    plan, program = job.plans[number], build(job, number)
+    start = prefix.cut(job, number).start
+    plan, program = job.plans[number], build(job, number, start)
     trained, frozen = plan.partition(job.base_params)
     moving, still = plan.partition_statistics(job.base_stats)
     opt = jax.eval_shape(program.tx.init, trained)
@@ -72,11 +78,14 @@ def cost(job: Job, number: int) -> Cost:
     anchors = trained if job.config.loss.l2_sp else {}
     weights = jnp.ones(job.recipe.classes, np.float32)
     rows = job.config.batch_size // job.config.accumulate
-    pictures = (rows, *job.data.train.images.shape[1:])
-    batch = {
-        "image": jax.ShapeDtypeStruct(pictures, jnp.uint8),
-        "label": jax.ShapeDtypeStruct((rows,), jnp.int32),
-    }
+    if start is None:
+        images = jax.ShapeDtypeStruct((rows, *job.data.train.images.shape[1:]), jnp.uint8)
+        measured, once = prefix.stored(job, rows), 0.0
+    else:
+        images = measured = prefix.outline(job, start, rows)
+        below = jax.jit(prefix.function(job, start))
+        once = _of(below, job.base_params, job.base_stats, prefix.stored(job, rows)) / rows
+    batch = {"image": images, "label": jax.ShapeDtypeStruct((rows,), jnp.int32)}
     groups = np.zeros(len(plan.groups), np.float32)
     zero = np.float32(0)
     arguments = (
@@ -88,15 +97,18 @@ def cost(job: Job, number: int) -> Cost:
         np.int32(0),
         step.Hyper(groups, groups, zero, zero, zero),
     )
-    size = job.recipe.size
-    images = jax.ShapeDtypeStruct((rows, size, size, pictures[-1]), jnp.uint8)
-    predict = jax.jit(partial(step.predict, inference_graph(job.model), job.recipe))
-    forward = predict.lower(job.base_params, job.base_stats, images)
+    recipe = replace(job.recipe, start=start)
+    predict = jax.jit(partial(step.predict, inference_graph(job.model), recipe))
     return Cost(
-        flops(forward.compile()) / rows,
-        flops(program.whole.lower(*arguments).compile()) / rows,
+        _of(predict, job.base_params, job.base_stats, measured) / rows,
+        _of(program.whole, *arguments) / rows,
+        once,
         optim.nbytes(optim.moments(opt)),
     )
+
+
+def _of(function: Any, *arguments: Any) -> float:
+    return flops(function.lower(*arguments).compile())
 
 
 def flops(compiled: jax.stages.Compiled) -> float:

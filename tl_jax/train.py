@@ -142,7 +142,6 @@ class Trainer:
         """Makes ready what the stage's steps and measurements read: pictures, or what the frozen prefix makes
         of them. That is work of the training, and counts as its time."""
         job, cut, train = self.job, self.cuts[number], self.job.data.train
-        self.journal.say(f"stage {self._name(number)!r}: {cut.why}")
         self.val, self.measurer = job.data.val, self.predictor
         if cut.start is not None:
             snapshot = self._snapshot()

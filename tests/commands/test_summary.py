@@ -23,3 +23,13 @@ def test_the_head_alone_costs_less_than_all(photographs, tmp_path, capsys, monke
     assert head[1] < 0.5 * everything[1]
     assert "frozen prefix: the stem and blocks 0-1" in told
     assert {path.name for path in tmp_path.iterdir()} == {"c.py"}
+
+
+def test_a_prefix_that_is_kept_is_counted_once(photographs, tmp_path, capsys):
+    config = pictures.config(photographs, augment={})
+    file = pictures.write_config(tmp_path / "c.py", config)
+    assert summary.main(["", f"--config={file}"]) == 0
+    told = capsys.readouterr().out
+    forward, once = re.findall(r"forward (\S+) GFLOP.*frozen prefix, once, (\S+) GFLOP", told)[0]
+    assert float(forward) < 0.01 * float(once)
+    assert told.count("frozen prefix, once") == 1, "the second stage trains all"
