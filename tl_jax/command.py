@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from tl_jax.completion import ConfigError
+from tl_jax.interrupt import Interrupted
 
 EXPECTED = (ValueError, OSError, RuntimeError, ArithmeticError)
 """What bad input raises. Anything else is a fault of the program and shows its traceback."""
@@ -25,6 +26,11 @@ def run(main: Callable[[list[str]], int]) -> None:
             raise
         print(f"error: {error}\n(TL_JAX_TRACEBACK=1 shows where)", file=sys.stderr)
         code = 1
+    except Interrupted as stop:
+        # Threads of XLA and of readers may be at work; tearing the interpreter down under them may abort.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(int(str(stop.code)))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = 130
