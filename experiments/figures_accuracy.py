@@ -30,8 +30,7 @@ def held_out(n: int | None = None) -> Split:
     settings = configs.complete(pretrain.get_config())
     table = figures.source(settings.data)
     rows = np.flatnonzero(table.splits == "test")[:n]
-    names = [f"{texture}+{figure}" for texture in figures.TEXTURES for figure in figures.FIGURES]
-    labels = np.array([names.index(name) for name in table.labels[rows].tolist()], np.int32)
+    labels = np.array([figures.CLASSES.index(name) for name in table.labels[rows].tolist()], np.int32)
     images = np.stack([table.read(int(row), None) for row in rows])
     return Split(table.ids[rows], labels, table.groups[rows], images, {})
 
@@ -40,7 +39,7 @@ def decide(pictures: Split) -> np.ndarray:
     """The network's class of each picture, (n,) int."""
     model, _ = load_pretrained("embedded")
     names = model.spec.config["id2label"]
-    ours = [f"{texture}+{figure}" for texture in figures.TEXTURES for figure in figures.FIGURES]
+    ours = figures.CLASSES
     theirs = np.array([ours.index(names[str(i)]) for i in range(len(ours))])
     mesh = make_mesh(1, 1)
     facts = model.spec.preprocess
@@ -60,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
     pictures = held_out()
     truth, found = pictures.labels, decide(pictures)
     n = len(figures.FIGURES)
-    print(f"{len(truth):,} pictures of {len(figures.TEXTURES) * n} classes")
+    print(f"{len(truth):,} pictures of {len(figures.CLASSES)} classes")
     print(f"  both right       {(found == truth).mean():.3f}")
     print(f"  texture right    {(found // n == truth // n).mean():.3f}")
     print(f"  figure right     {(found % n == truth % n).mean():.3f}")

@@ -44,7 +44,8 @@ def main(argv: list[str]) -> int:
 
     from tl_jax import predict
     from tl_jax.compilation import use_cache
-    from tl_jax.finished import device_batches, open_run
+    from tl_jax.finished import open_run
+    from tl_jax.predictor import over
 
     output, run = outputs.file(options.output), open_run(parsed.workdir)
     use_cache(run.config.compilation_cache)
@@ -54,11 +55,7 @@ def main(argv: list[str]) -> int:
     else:
         parts = own_pictures(run)
     size = min(options.batch_size, max(map(len, parts.values())))
-    found = [
-        np.asarray(function(images))[:real]
-        for pictures in parts.values()
-        for images, real in device_batches(pictures, size)
-    ]
+    found = [over(function, pictures, size, run.mesh) for pictures in parts.values()]
     arrays = {
         "ids": np.concatenate([pictures.ids for pictures in parts.values()]),
         "features": np.concatenate(found),

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -97,10 +96,3 @@ def _without_result(folder: Workdir) -> str:
     runs = sorted(path.parent.name for path in folder.root.glob("*/result.json"))
     hint = f"; did you mean one of {', '.join(runs[:10])} in it?" if runs else ""
     return f"--workdir={folder.root} holds no run{hint}"
-
-
-def device_batches(pictures: Split, size: int) -> Any:
-    """Pictures in batches of one size on the default device; see `data.feed.eval_batches`."""
-    from tl_jax.data.feed import eval_batches
-
-    return ((jax.numpy.asarray(images), real) for images, real in eval_batches(pictures, size))

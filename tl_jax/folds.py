@@ -50,12 +50,12 @@ def run_folds(config: ConfigDict, workdir: str | Path, folds: int) -> dict[str, 
     with root.locked():
         if root.config.exists():
             raise WorkdirError(f"{root.root} holds a single run; choose another --workdir for its folds")
-        for number in range(folds):
-            refuse_others(pooled.folder(root.root, number), _own(config, number, folds))
+        names = {number: f"{number}/{folds}" for number in range(folds)}
+        for number, name in names.items():
+            refuse_others(pooled.folder(root.root, number), _own(config, name))
         # One of before, perhaps of fewer folds, must not stand beside those that are running now.
         root.result.unlink(missing_ok=True)
-        failed = _train(config, root.root, folds)
-        names = {number: f"{number}/{folds}" for number in range(folds)}
+        failed = _train(config, root.root, names)
         done = [
             pooled.read_fold(name, pooled.folder(root.root, number))
             for number, name in names.items()
@@ -87,19 +87,18 @@ def run_folds(config: ConfigDict, workdir: str | Path, folds: int) -> dict[str, 
     return result
 
 
-def _train(config: ConfigDict, root: Path, folds: int) -> dict[str, str]:
+def _train(config: ConfigDict, root: Path, names: dict[int, str]) -> dict[str, str]:
     """Runs every fold; those that failed, with why."""
     from tl_jax import pooled
     from tl_jax.runs import run
     from tl_jax.workdir import WorkdirError
 
     failed = {}
-    for number in range(folds):
-        name = f"{number}/{folds}"
+    for number, name in names.items():
         print(f"fold {name}")
         own = pooled.folder(root, number)
         try:
-            run(_own(config, number, folds), own.root)
+            run(_own(config, name), own.root)
         except WorkdirError:
             raise  # the folder is another's: nothing that leaving this fold out would mend
         except command.EXPECTED as error:
@@ -110,10 +109,10 @@ def _train(config: ConfigDict, root: Path, folds: int) -> dict[str, str]:
     return failed
 
 
-def _own(config: ConfigDict, number: int, folds: int) -> ConfigDict:
-    """The config of one fold."""
+def _own(config: ConfigDict, name: str) -> ConfigDict:
+    """The config of one fold, ``"i/k"``."""
     own = config.copy_and_resolve_references()
-    own.data.fold = f"{number}/{folds}"
+    own.data.fold = name
     return own
 
 

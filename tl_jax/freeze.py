@@ -61,6 +61,11 @@ class FreezePlan:
     live: frozenset[str]
     prefix: int
 
+    @property
+    def moving(self) -> frozenset[str]:
+        """The parts in which something trains or statistics move."""
+        return _moving(self.live, self.batch_norm)
+
     def is_trained(self, path: str) -> bool:
         return self.labels[path] != FROZEN
 
@@ -122,13 +127,16 @@ def plan(model: Backbone, stage: Mapping[str, Any]) -> FreezePlan:
 
     groups, labels, decayed = _groups(model, params, trained, rules, stage)
     live = frozenset(part_of(path) for path in trained)
-    moving = live | {part_of(layer) for layer, mode in modes.items() if mode != FROZEN}
-    return FreezePlan(groups, labels, decayed, modes, live, _prefix(model, moving))
+    return FreezePlan(groups, labels, decayed, modes, live, _prefix(model, _moving(live, modes)))
 
 
 def part_of(path: str) -> str:
     """The part a path lies in: "stem", "blocks/7", "neck" or "head"."""
     return "/".join(path.split("/")[: 2 if path.startswith("blocks/") else 1])
+
+
+def _moving(live: frozenset[str], modes: Mapping[str, str]) -> frozenset[str]:
+    return live | {part_of(layer) for layer, mode in modes.items() if mode != FROZEN}
 
 
 def _prefix(model: Backbone, moving: frozenset[str]) -> int:

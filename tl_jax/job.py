@@ -79,7 +79,7 @@ def prepare(config: ConfigDict, say: Callable[[str], None] = print) -> Job:
     facts = pretrained.inspect(
         name, arch=arch, cache_dir=config.model.cache_dir or None, offline=config.model.offline
     )
-    check_plans(pretrained.outline(facts), config.stages)
+    plans = make_plans(pretrained.outline(facts), config.stages)
     for note in idle_settings(config.stages):
         say(note)
     preprocess = overridden(facts.preprocess, config.preprocess, config.data.fit)
@@ -117,7 +117,6 @@ def prepare(config: ConfigDict, say: Callable[[str], None] = print) -> Job:
         model, report = pretrained.scratch(
             arch, num_classes=task.outputs(len(data.classes)), preprocess=preprocess, **common
         )
-    plans = tuple(freeze.plan(model, stage) for stage in config.stages)
     _, params, stats = split(model)
     spec = model.spec
     recipe = Recipe(
@@ -152,16 +151,18 @@ def prepare(config: ConfigDict, say: Callable[[str], None] = print) -> Job:
     )
 
 
-def check_plans(model: Backbone, stages: Sequence[Any]) -> None:
-    """Raises PlanError, with every problem of every stage. ``model`` may be abstract."""
-    problems = []
+def make_plans(model: Backbone, stages: Sequence[Any]) -> tuple[FreezePlan, ...]:
+    """The plan of every stage. Plans are made of paths, so that ``model`` may be abstract, and its head any.
+    Raises PlanError, with every problem of every stage."""
+    plans, problems = [], []
     for number, stage in enumerate(stages):
         try:
-            freeze.plan(model, stage)
+            plans.append(freeze.plan(model, stage))
         except freeze.PlanError as error:
             problems += [f"stages[{number}] {stage.name!r}: {line}" for line in str(error).splitlines()]
     if problems:
         raise freeze.PlanError("\n".join(problems))
+    return tuple(plans)
 
 
 def idle_settings(stages: Sequence[Any]) -> Iterator[str]:

@@ -6,17 +6,18 @@ from collections.abc import Iterable, Sequence
 
 import jax
 
-from tl_jax import freeze, optim, prefix
+from tl_jax import freeze, optim
 from tl_jax.freeze import FROZEN, FreezePlan, part_of
 from tl_jax.job import Job
+from tl_jax.prefix import Cut
 from tl_jax.programs import Cost
 from tl_jax.text_table import aligned
 
 HEADER = ("group", "parts", "parameters", "lr", "decay", "BatchNorm", "optimiser")
 
 
-def render(job: Job, costs: Sequence[Cost] | None = None) -> str:
-    """The plan of every stage as text; with ``costs``, FLOPs per picture too."""
+def render(job: Job, cuts: Sequence[Cut], costs: Sequence[Cost] | None = None) -> str:
+    """The plan of every stage as text, and what is kept of its prefix; with ``costs``, FLOPs too."""
     every = freeze.count(job.base_params)
     lines = []
     for number, (plan, stage) in enumerate(zip(job.plans, job.config.stages, strict=True)):
@@ -27,7 +28,7 @@ def render(job: Job, costs: Sequence[Cost] | None = None) -> str:
             f"{trained:,} of {every:,} parameters train ({trained / every:.2%})"
         )
         lines.extend(aligned([HEADER, *_rows(job, plan, number)], left=2))
-        kept = f"; {prefix.cut(job, number).why}" if plan.prefix >= 0 else ""
+        kept = f"; {cuts[number].why}" if plan.prefix >= 0 else ""
         lines.append(f"  {below(plan, len(job.model.blocks))}{kept}")
         if costs:
             lines.append(f"  {_cost(costs[number])}")

@@ -32,14 +32,35 @@ class Predictor:
     ) -> np.ndarray:
         """Logits (n, K) float32 of a split, in its order. ``check`` is called between batches and may
         raise to leave early."""
-        size = min(batch_size, _round_up(len(pictures), self.mesh.size))
-        found = []
-        for images, real in eval_batches(pictures, _round_up(size, self.mesh.size)):
-            check()
-            images = jax.device_put(images, sharding.batched(self.mesh))
-            found.append(np.asarray(self._predict(params, stats, images))[:real])
-        return np.concatenate(found) if found else np.zeros((0, self.classes), np.float32)
+        if not len(pictures):
+            return np.zeros((0, self.classes), np.float32)
+        size = round_up(min(batch_size, len(pictures)), self.mesh.size)
+        return over(partial(self._predict, params, stats), pictures, size, self.mesh, check=check)
 
 
-def _round_up(number: int, multiple: int) -> int:
+def over(
+    function: Callable[[jax.Array], jax.Array],
+    pictures: Split,
+    size: int,
+    mesh: Mesh,
+    *,
+    check: Callable[[], None] = lambda: None,
+) -> np.ndarray:
+    """What a jitted function of stored pictures (size, h, w, c) uint8 makes of all of them, (n, …), in host
+    memory; n is not 0. ``size`` is a multiple of the mesh; ``check`` is as in `Predictor.logits`."""
+    kept: np.ndarray | None = None
+    done = 0
+    for images, real in eval_batches(pictures, size):
+        check()
+        found = np.asarray(function(jax.device_put(images, sharding.batched(mesh))))[:real]
+        if kept is None:
+            kept = np.empty((len(pictures), *found.shape[1:]), found.dtype)
+        kept[done : done + real] = found
+        done += real
+    assert kept is not None, "somebody has asked for nothing"
+    return kept
+
+
+def round_up(number: int, multiple: int) -> int:
+    """The smallest multiple that is not below the number."""
     return -(-number // multiple) * multiple

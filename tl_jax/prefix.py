@@ -8,7 +8,6 @@ it to float tolerance, since other programs compute them.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -16,12 +15,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from tl_jax import sharding, step
+from tl_jax import step
 from tl_jax.backbones.anatomy import Leaves, inference_graph
 from tl_jax.data import Split, augment
-from tl_jax.data.feed import eval_batches
-from tl_jax.freeze import FROZEN, part_of
 from tl_jax.job import Job
+from tl_jax.predictor import over, round_up
 
 
 @dataclass(frozen=True)
@@ -41,8 +39,15 @@ def cut(job: Job, number: int) -> Cut:
     mode, stage = job.config.cache.prefix, job.config.stages[number]
     if mode == "off":
         return Cut(None, "it runs at every step, as cache.prefix says")
-    start = _start(job, number)
-    obstacle = _obstacle(job, start)
+    start, budget = _start(job, number), job.config.data.host_budget
+    size = _nbytes(job, start) if start >= 0 else 0
+    obstacle = ""
+    if start < 0:
+        obstacle = "the stem moves"
+    elif augment.changes(job.config.augment):
+        obstacle = "pictures are augmented, so that no two epochs are alike"
+    elif size > budget:
+        obstacle = f"it would take {size / 1e6:,.0f} MB, more than data.host_budget={budget:,}"
     if obstacle and mode == "on":
         raise ValueError(f'cache.prefix="on", but in stage {stage.name!r} {obstacle}')
     if obstacle:
@@ -50,45 +55,27 @@ def cut(job: Job, number: int) -> Cut:
     epochs = job.durations[number] * job.config.batch_size / len(job.data.train)
     if epochs <= 1 and mode == "auto":
         return Cut(None, "it is not kept: the stage is no longer than an epoch")
-    n, size = len(job.data.train) + len(job.data.val), _nbytes(job, start)
+    n = len(job.data.train) + len(job.data.val)
     what = "it" if start <= len(job.model.blocks) else "all but the head"
     return Cut(start, f"{what} runs once for each of {n:,} pictures, {size / 1e6:.1f} MB are kept")
 
 
+def cuts(job: Job) -> list[Cut]:
+    """`cut` for every stage."""
+    return [cut(job, number) for number in range(len(job.plans))]
+
+
 def compute(job: Job, start: int, params: Leaves, stats: Leaves, pictures: Split) -> Split:
     """The pictures with what the first ``start`` blocks make of them in their place, in host memory."""
-    run = jax.jit(function(job, start))
-    size = min(job.config.evaluation.batch_size, len(pictures))
-    size = math.ceil(size / job.mesh.size) * job.mesh.size
-    kept: np.ndarray | None = None
-    done = 0
-    for images, real in eval_batches(pictures, size):
-        found = np.asarray(run(params, stats, jax.device_put(images, sharding.batched(job.mesh))))
-        if kept is None:
-            kept = np.empty((len(pictures), *found.shape[1:]), found.dtype)
-        kept[done : done + real] = found[:real]
-        done += real
-    assert kept is not None, "every split has a picture"
-    return replace(pictures, images=kept)
+    size = round_up(min(job.config.evaluation.batch_size, len(pictures)), job.mesh.size)
+    run = partial(jax.jit(function(job, start)), params, stats)
+    return replace(pictures, images=over(run, pictures, size, job.mesh))
 
 
 def _start(job: Job, number: int) -> int:
     """Blocks below the cut, -1 where the stem moves; a neck at rest is below it too."""
     plan, n = job.plans[number], len(job.model.blocks)
-    moving = plan.live | {part_of(layer) for layer, mode in plan.batch_norm.items() if mode != FROZEN}
-    return n + 1 if plan.prefix == n and "neck" not in moving else plan.prefix
-
-
-def _obstacle(job: Job, start: int) -> str:
-    """What stands against keeping the prefix, or nothing."""
-    if start < 0:
-        return "the stem moves"
-    if augment.changes(job.config.augment):
-        return "pictures are augmented, so that no two epochs are alike"
-    size, budget = _nbytes(job, start), job.config.data.host_budget
-    if size > budget:
-        return f"it would take {size / 1e6:,.0f} MB, more than data.host_budget={budget:,}"
-    return ""
+    return n + 1 if plan.prefix == n and "neck" not in plan.moving else plan.prefix
 
 
 def _nbytes(job: Job, start: int) -> int:

@@ -67,9 +67,8 @@ class Cost:
         return self.step - self.forward
 
 
-def cost(job: Job, number: int) -> Cost:
-    """What one stage's step costs, by XLA's own count of the compiled programs."""
-    start = prefix.cut(job, number).start
+def cost(job: Job, number: int, start: int | None) -> Cost:
+    """What one stage's step costs, by XLA's own count of the compiled programs. ``start``: of the recipe."""
     plan, program = job.plans[number], build(job, number, start)
     trained, frozen = plan.partition(job.base_params)
     moving, still = plan.partition_statistics(job.base_stats)

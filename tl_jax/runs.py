@@ -11,7 +11,7 @@ import jax
 from ml_collections import ConfigDict
 
 from tl_jax import config as configs
-from tl_jax import evaluation, named, plan_table
+from tl_jax import evaluation, named, plan_table, prefix
 from tl_jax.compilation import use_cache
 from tl_jax.finish import finish
 from tl_jax.interrupt import Stop, listening
@@ -53,12 +53,13 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
     job = prepare(config, journal.say)
     journal.say(job.load_report.summary())
     write_text(folder.load_report, job.load_report.table() + "\n")
-    text = plan_table.render(job)
+    cuts = prefix.cuts(job)
+    text = plan_table.render(job, cuts)
     if not folder.plan.exists():  # training adds to it what the compiled steps cost
         write_text(folder.plan, text + "\n\n")
     journal.say(text)
 
-    trainer = Trainer(job, folder, journal, stop)
+    trainer = Trainer(job, cuts, folder, journal, stop)
     params, stats = trainer.run()
     measures = finish(job, folder, trainer.predictor, params, stats)
 

@@ -9,15 +9,16 @@ def main(argv: list[str]) -> int:
     """Prints how the weights were loaded and every stage's plan."""
     parsed = flags.parse(argv)
 
-    from tl_jax import plan_table, programs
+    from tl_jax import plan_table, prefix, programs
     from tl_jax.compilation import use_cache
     from tl_jax.job import prepare
 
     use_cache(parsed.config.compilation_cache)
     job = prepare(parsed.config)
     print(job.load_report.table())
-    costs = [programs.cost(job, number) for number in range(len(job.plans))]
-    print(plan_table.render(job, costs))
+    cuts = prefix.cuts(job)
+    costs = [programs.cost(job, number, cut.start) for number, cut in enumerate(cuts)]
+    print(plan_table.render(job, cuts, costs))
     return 0
 
 

@@ -8,6 +8,7 @@ exactly what the uninterrupted one would have done.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import jax
@@ -24,6 +25,7 @@ from tl_jax.job import Job
 from tl_jax.journal import Journal
 from tl_jax.pace import Clock
 from tl_jax.predictor import Predictor
+from tl_jax.prefix import Cut
 from tl_jax.snapshot import Progress, Snapshot, Snapshots
 from tl_jax.stepper import Batch, Stepper
 from tl_jax.workdir import Workdir, write_text
@@ -32,12 +34,12 @@ from tl_jax.workdir import Workdir, write_text
 class Trainer:
     """Takes a job from its first step, or from its last snapshot, to its end."""
 
-    def __init__(self, job: Job, workdir: Workdir, journal: Journal, stop: Stop) -> None:
+    def __init__(self, job: Job, cuts: Sequence[Cut], workdir: Workdir, journal: Journal, stop: Stop) -> None:
+        self.cuts = cuts
         self.job, self.journal, self.stop, self.config = job, journal, stop, job.config
         self.workdir = workdir
         self.snapshots = Snapshots(job, workdir)
         self.predictor = Predictor(job.model, job.recipe, job.mesh)
-        self.cuts = [prefix.cut(job, number) for number in range(len(job.plans))]
         self.measure_every = job.steps(self.config.select.every)
         self.checkpoint_every = job.steps(self.config.checkpoint.every)
         self.log_every = job.steps(self.config.log_every)

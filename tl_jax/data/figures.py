@@ -22,6 +22,8 @@ SIZE = 96
 """Side of a picture in pixels."""
 TEXTURES = ("rough", "clouds", "waves", "checks", "rings", "cells", "leaves", "strokes")
 FIGURES = ("none", "triangle", "square", "pentagon", "star", "cross", "ring", "corner", "bars", "stripes")
+CLASSES = tuple(f"{texture}+{figure}" for texture in TEXTURES for figure in FIGURES)
+"""Class texture · 10 + figure."""
 _CHUNK = 256
 
 _Y, _X = np.meshgrid(*(np.linspace(-1, 1, SIZE, dtype=np.float32),) * 2, indexing="ij")
@@ -35,11 +37,10 @@ def source(config: Any) -> Table:
     """
     n, seed = int(config.name), config.split_seed
     kinds = _kinds(n, seed)
-    names = np.array([f"{texture}+{figure}" for texture in TEXTURES for figure in FIGURES])
     part = np.arange(n) % 20
     return Table(
         ids=np.array([f"figure-{i:07d}" for i in range(n)]),
-        labels=names[kinds],
+        labels=np.array(CLASSES)[kinds],
         groups=np.array([f"figure-{i:07d}" for i in range(n)]),
         splits=np.where(part == 0, "val", np.where(part == 1, "test", "train")),
         read=lambda i, at_least: _chunk(seed, n, i // _CHUNK)[i % _CHUNK],
@@ -49,7 +50,7 @@ def source(config: Any) -> Table:
 
 
 def _kinds(n: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, len(TEXTURES) * len(FIGURES), n)
+    return np.random.default_rng(seed).integers(0, len(CLASSES), n)
 
 
 @lru_cache(maxsize=8)

@@ -40,9 +40,7 @@ def fold(
       PretrainedError: if a constant is left over and there is no bias or BatchNorm to take it.
     """
     leaves = translation.leaves
-    path = next(
-        (rule.ours for rule in rules if isinstance(rule, Rule) and rule.transform is FIRST_CONV), None
-    )
+    path = first_kernel(rules)
     if path is None:
         raise PretrainedError("this family's table names no first convolution: use gray='repeat'")
     weights = arrays[translation.sources[path][0]].astype(np.float64)
@@ -59,6 +57,13 @@ def fold(
     raise PretrainedError(
         f"gray='sum': nothing behind {path} takes the constant that the channels' different means leave; "
         "use gray='repeat'"
+    )
+
+
+def first_kernel(rules: Iterable[Rule | Ignore]) -> str | None:
+    """Our path of the kernel that meets the pictures' channels."""
+    return next(
+        (rule.ours for rule in rules if isinstance(rule, Rule) and rule.transform is FIRST_CONV), None
     )
 
 

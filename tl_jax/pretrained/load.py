@@ -15,11 +15,10 @@ from tl_jax import backbones
 from tl_jax.backbones.anatomy import Backbone, Leaves, Preprocess, merge, set_mode, split
 from tl_jax.pretrained import facts, files, labels
 from tl_jax.pretrained.errors import PretrainedError, listed
-from tl_jax.pretrained.gray import fold
+from tl_jax.pretrained.gray import first_kernel, fold
 from tl_jax.pretrained.preprocess import fit_channels, resized
 from tl_jax.pretrained.report import Initialised, LoadReport, account
 from tl_jax.pretrained.rules import Ignore, Rule, Translation, TranslationError, to_ours
-from tl_jax.pretrained.transforms import FIRST_CONV
 
 GRAY = ("repeat", "sum")
 _ADVICE = (
@@ -225,14 +224,12 @@ def _check_channels(
     found: facts.Facts, arrays: files.Arrays, translation: Translation, rules: Sequence[Rule | Ignore]
 ) -> None:
     """A colour kernel fits a gray model by its sum, which only ``gray="sum"`` may ask for."""
-    for rule in rules:
-        if isinstance(rule, Rule) and rule.transform is FIRST_CONV and rule.ours in translation.sources:
-            name = translation.sources[rule.ours][0]
-            if arrays[name].shape[1] != found.channels:
-                raise PretrainedError(
-                    f"{found.source} does not fit its {files.CONFIG}: array {name!r} takes "
-                    f"{arrays[name].shape[1]} channels, num_channels says {found.channels}"
-                )
+    names = translation.sources.get(first_kernel(rules) or "")
+    if names and (channels := arrays[names[0]].shape[1]) != found.channels:
+        raise PretrainedError(
+            f"{found.source} does not fit its {files.CONFIG}: array {names[0]!r} takes {channels} channels, "
+            f"num_channels says {found.channels}"
+        )
 
 
 def _outline(build: Callable[[], Backbone], where: str) -> Backbone:
