@@ -20,7 +20,8 @@ from tl_jax.journal import Journal
 from tl_jax.train import Trainer
 from tl_jax.workdir import Workdir, WorkdirError, write_json, write_text
 
-NEUTRAL = ("compilation_cache", "data.cache", "data.workers", "model.cache_dir", "model.offline", "mesh.data")
+NEUTRAL = ("compilation_cache", "cache.dir", "data.cache", "data.workers", "model.cache_dir")
+NEUTRAL += ("model.offline", "mesh.data")
 """Settings that may differ when a run goes on: they change where things lie, not what is computed."""
 
 
@@ -54,6 +55,8 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
     journal.say(job.load_report.summary())
     write_text(folder.load_report, job.load_report.table() + "\n")
     cuts = prefix.cuts(job)
+    for note in prefix.notes(job):
+        journal.say(note)
     text = plan_table.render(job, cuts)
     if not folder.plan.exists():  # training adds to it what the compiled steps cost
         write_text(folder.plan, text + "\n\n")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -15,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tl_jax import cache_folder
 from tl_jax.data import decode
 from tl_jax.data.sources.errors import counted
 from tl_jax.data.table import BadImageError, Table
@@ -161,13 +160,7 @@ class Decoder:
 
 
 def _reserve(path: Path, shape: tuple[int, ...]) -> np.memmap:
-    """A zeroed array in a file whose room on the disk is taken at once: a mapped file that outgrows the
-    disk later would kill the process without a word. Raises OSError."""
+    """A zeroed array in a file whose room on the disk is taken at once. Raises OSError."""
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-    size = path.stat().st_size
-    if hasattr(os, "posix_fallocate"):
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, size)
-    elif shutil.disk_usage(path.parent).free < size:
-        raise OSError(f"no room for {size / 1e9:.1f} GB in {path.parent}")
+    cache_folder.reserve(path, path.stat().st_size)
     return array

@@ -23,13 +23,22 @@ class Feed:
 
     Where the pictures take at most ``device_budget`` bytes they are put on every device once, and a
     batch is an index into them; else each batch is read by a thread, moved ahead of time and handed over.
-    ``sharding`` lays the rows of a batch over the devices.
+    ``sharding`` lays the rows of a batch over the devices. With ``views`` the split holds so many of each
+    picture, as `order.indices` numbers them.
     """
 
     def __init__(
-        self, split: Split, *, batch_size: int, seed: int, device_budget: int, sharding: NamedSharding
+        self,
+        split: Split,
+        *,
+        batch_size: int,
+        seed: int,
+        device_budget: int,
+        sharding: NamedSharding,
+        views: int = 1,
     ) -> None:
         self.split, self.batch_size, self.seed, self.sharding = split, batch_size, seed, sharding
+        self.views = views
         self.resident = split.images.nbytes <= device_budget
         self._stream: Any = None
         self._next = -1
@@ -44,7 +53,7 @@ class Feed:
         """Batch ``step``: pictures (N or B, h, w, c) uint8 and labels int32, and the rows (B,) int32 to
         take from them, or None where they are the batch already."""
         if self.resident:
-            rows = order.indices(self.seed, step, self.batch_size, len(self.split))
+            rows = self._rows(step)
             return self._store, jax.device_put(rows, self.sharding)
         if self._stream is None or step != self._next:
             self.close()
@@ -58,11 +67,15 @@ class Feed:
             self._stream.close()
             self._stream = None
 
+    def _rows(self, step: int) -> np.ndarray:
+        n = len(self.split) // self.views
+        return order.indices(self.seed, step, self.batch_size, n, self.views)
+
     def _read_from(self, start: int) -> Iterator[Store]:
         import grain.python as grain
 
         def read(step: int) -> dict[str, np.ndarray]:
-            rows = order.indices(self.seed, step, self.batch_size, len(self.split))
+            rows = self._rows(step)
             return {"image": self.split.images[rows], "label": self.split.labels[rows]}
 
         steps = grain.MapDataset.range(start, start + 2**40).map(read)

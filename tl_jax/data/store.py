@@ -1,8 +1,7 @@
 """Pictures decoded once into uint8 arrays, and kept on disk under a key of their content.
 
-A cached array is found only by the digest of everything that went into it, and is written aside and
-renamed: a stale or half-written one can never be read. Arrays stay memory-mapped, so that a caller reads
-the rows it needs. Without a usable cache folder the run goes on, with a warning.
+How a stale or half-written array is never read: `tl_jax.cache_folder`. Arrays stay memory-mapped, so that a
+caller reads the rows it needs. Without a usable cache folder the run goes on, with a warning.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 import tempfile
 import time
@@ -21,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tl_jax import cache_folder
 from tl_jax.data.decoder import Decoder, Pictures
 from tl_jax.data.sources.errors import SourceError, counted
 from tl_jax.data.table import BadImageError, Table
@@ -30,8 +29,7 @@ log = logging.getLogger("tl_jax")
 VERSION = 3
 """Part of every key; to be raised when decoding or resizing changes."""
 
-_SCRATCH = ".pictures-"
-_ABANDONED = 3 * 24 * 3600  # seconds after which a scratch folder belongs to no living process
+_KIND = "pictures"
 
 
 def load(
@@ -57,7 +55,7 @@ def load(
     the system's folder for such. Raises SourceError if there is no room for them.
     """
     key = _key(table, [*sizes, at_least, max_pixels], fit, resample, gray, workers)
-    folder = _folder(cache)
+    folder = cache_folder.locate(cache, _KIND)
     if folder is not None and (found := _read(folder / key, len(table), sizes, host_budget)) is not None:
         # A failing disk or a wrong permission leaves the stamp as it was.
         if not any(_is_readable(table, row, at_least) for row in found.bad):
@@ -72,7 +70,7 @@ def load(
     if how.nbytes(3) <= host_budget:
         return how.run(None)
     try:
-        scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH))
+        scratch = Path(tempfile.mkdtemp(prefix=f".{_KIND}-"))
         try:
             return how.run(scratch)  # the arrays outlive the names of their files
         finally:
@@ -96,14 +94,6 @@ def _key(table: Table, numbers: Sequence[int], fit: str, resample: str, gray: bo
     return digest.hexdigest()
 
 
-def _folder(setting: str) -> Path | None:
-    """The cache folder; whether it can be read or written is found out by doing so."""
-    if setting != "auto":
-        return Path(setting).expanduser() if setting else None
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "tl_jax" / "pictures"
-
-
 def _is_readable(table: Table, row: int, at_least: int) -> bool:
     try:
         table.read(row, (at_least, at_least))
@@ -114,35 +104,16 @@ def _is_readable(table: Table, row: int, at_least: int) -> bool:
 
 def _decode_to_cache(how: Decoder, folder: Path, key: str) -> Pictures:
     """Raises OSError where the folder cannot be written or has no room."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _sweep(folder)
     began = time.monotonic()
-    scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=folder))
-    try:
+    with cache_folder.aside(folder, _KIND) as scratch:
         pictures = how.run(scratch)
-        try:
-            os.replace(scratch, folder / key)
-        except OSError:  # a damaged one is there; or another process was quicker, with the same content
-            shutil.rmtree(folder / key, ignore_errors=True)
-            os.replace(scratch, folder / key)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        cache_folder.publish(scratch, folder / key)
     size = sum(array.nbytes for array in pictures.arrays)
     how.say(
         f"decoded {counted(len(how.table), 'picture')} in {time.monotonic() - began:.1f} s; "
         f"{size / 1e6:,.0f} MB are kept in {folder / key}"
     )
     return pictures
-
-
-def _sweep(folder: Path) -> None:
-    """Removes what killed processes left behind."""
-    for scratch in folder.glob(f"{_SCRATCH}*"):
-        try:
-            if time.time() - scratch.stat().st_mtime > _ABANDONED:
-                shutil.rmtree(scratch, ignore_errors=True)
-        except OSError:
-            continue
 
 
 def _read(folder: Path, n: int, sizes: Sequence[int], host_budget: int) -> Pictures | None:
