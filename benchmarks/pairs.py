@@ -29,6 +29,10 @@ class Contended(NoResult):
     """The machine was too busy."""
 
 
+class Different(NoResult):
+    """The sides do not compute the same."""
+
+
 @dataclass(frozen=True)
 class Samples:
     """``seconds`` of each clean sample, ``others`` the processors busy elsewhere meanwhile, and how many

@@ -29,10 +29,6 @@ TOLERANCE = 1e-3
 SAMPLE = 1.0  # seconds that a sample lasts at least
 
 
-class Different(pairs.NoResult):
-    """The sides do not compute the same."""
-
-
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.steps", description=DESCRIPTION)
     parser.add_argument("--model", choices=MODELS, nargs="+", default=list(MODELS))
@@ -86,7 +82,7 @@ class Pair:
             raise
 
     def compare(self, part: str, rounds: int) -> tuple[int, dict[str, pairs.Samples]]:
-        """Steps in a sample, and the samples of both sides. Raises `Different`, `pairs.Contended`."""
+        """Steps in a sample, and the samples of both sides. Raises `pairs.Different`, `pairs.Contended`."""
         self.check(part)
         began = time.perf_counter()
         for side in self.sides.values():
@@ -97,11 +93,11 @@ class Pair:
         return steps, pairs.turns(ways, rounds=rounds, pids={n: side.pid for n, side in self.sides.items()})
 
     def check(self, part: str) -> None:
-        """Takes the first step. Raises `Different` where the losses do not agree."""
+        """Takes the first step. Raises `pairs.Different` where the losses do not agree."""
         losses = {name: side.call("start", part) for name, side in self.sides.items()}
         if not abs(losses["tl_jax"] - losses["torch"]) <= TOLERANCE:
             found = ", ".join(f"{loss:.6f} of {name}" for name, loss in losses.items())
-            raise Different(
+            raise pairs.Different(
                 f"part {part!r}: the losses of the first step differ by more than {TOLERANCE}: {found}"
             )
 

@@ -78,19 +78,18 @@ class Steps:
         compiled = program.whole.lower(state, fixed, self.batch, None, key, np.int32(0), hyper).compile()
         self._state = state
 
-        def once() -> step.Metrics:
+        def once() -> jax.Array:
             self._state, metrics = compiled(self._state, fixed, self.batch, None, key, np.int32(0), hyper)
-            return metrics
+            return metrics["loss"]
 
         self._once = once
-        return float(once()["loss"])
+        return float(once())
 
-    def take(self, count: int) -> None:
-        """Takes ``count`` steps, and waits for the last."""
-        done: Any = None
-        for _ in range(count):
-            done = self._once()
-        jax.block_until_ready(done)
+    def take(self, count: int) -> float:
+        """Takes ``count`` steps, and waits for the last: its loss, or the mean of its logits."""
+        for _ in range(count - 1):
+            self._once()
+        return float(np.asarray(self._once()).mean())
 
     def _weights(self) -> tuple[Any, Any]:
         mesh = self.work.mesh

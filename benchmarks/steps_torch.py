@@ -7,24 +7,19 @@ GPU: bfloat16 autocast and `torch.compile`.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import torch
-from torch import nn
 from torch.nn import functional
-from transformers import AutoModelForImageClassification
 
-from benchmarks import models
+from benchmarks import models, torch_models
 
 
 class Steps:
     """The network in ``folder``, and one batch. ``trained``: blocks that learn, by part."""
 
     def __init__(self, trained: Mapping[str, int], batch: int, size: int, folder: str) -> None:
-        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = torch_models.device()
         self.trained, self.folder = trained, folder
         images, labels = models.pictures(batch, size)
         self.images = torch.from_numpy(images).to(self.device)
@@ -34,8 +29,7 @@ class Steps:
 
     def start(self, part: str) -> float:
         """Makes ready for `take`; the loss of the first step, or of the forward pass."""
-        network = AutoModelForImageClassification.from_pretrained(self.folder, dtype=torch.float32)
-        network = network.to(self.device, memory_format=torch.channels_last)
+        network = torch_models.load(self.folder, self.device)
         call = torch.compile(network) if self.device == "cuda" else network
 
         def logits() -> torch.Tensor:
@@ -53,10 +47,8 @@ class Steps:
 
             self._once = forward
             return float(functional.cross_entropy(forward(), self.labels))
-        freeze(network, self.trained[part])
-        decayed = [p for p in network.parameters() if p.requires_grad and p.ndim in (2, 4)]
-        others = [p for p in network.parameters() if p.requires_grad and p.ndim not in (2, 4)]
-        groups = [dict(params=decayed, weight_decay=models.WEIGHT_DECAY), dict(params=others, weight_decay=0)]
+        torch_models.freeze(network, self.trained[part])
+        groups = torch_models.groups(network, models.WEIGHT_DECAY)
         optimizer = torch.optim.AdamW(groups, lr=models.LR, fused=True)
 
         def once() -> torch.Tensor:
@@ -64,37 +56,16 @@ class Steps:
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-            return loss
+            return loss.detach()
 
         self._once = once
         return float(once())
 
-    def take(self, count: int) -> None:
-        """Takes ``count`` steps, and waits for the last."""
-        for _ in range(count):
+    def take(self, count: int) -> float:
+        """Takes ``count`` steps, and waits for the last: its loss, or the mean of its logits."""
+        for _ in range(count - 1):
             self._once()
+        found = float(self._once().mean())
         if self.device == "cuda":
             torch.cuda.synchronize()
-
-
-def freeze(network: nn.Module, last: int) -> None:
-    """Trains the last ``last`` blocks and what follows them; all of them: the stem too."""
-    parts = list(blocks(network))
-    network.train()
-    if last == len(parts):
-        return
-    for part in [stem(network), *parts[: len(parts) - last]]:
-        part.eval()
-        part.requires_grad_(False)
-
-
-def stem(network: Any) -> nn.Module:
-    return network.resnet.embedder if hasattr(network, "resnet") else network.vit.embeddings
-
-
-def blocks(network: Any) -> Iterator[nn.Module]:
-    if hasattr(network, "resnet"):
-        for stage in network.resnet.encoder.stages:
-            yield from stage.layers
-    else:
-        yield from network.vit.layers
+        return found

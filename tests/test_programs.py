@@ -20,8 +20,8 @@ REPEATED = ("scan", "while", "cond")
 
 
 def convolutions(jaxpr: Jaxpr, inside: str = "") -> Iterator[str]:
-    """For each convolution the loop or branch that it sits in, "" for none. Choosing by platform is no branch:
-    one of them is left when the program is compiled."""
+    """For each convolution the loop or branch that it sits in, "" for none. A choice by platform is no
+    branch: compiling leaves one of them."""
     for equation in jaxpr.eqns:
         name = equation.primitive.name
         if name == "conv_general_dilated":
@@ -38,8 +38,7 @@ def convolutions(jaxpr: Jaxpr, inside: str = "") -> Iterator[str]:
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     folder = tiny.make_folder(tmp_path_factory.mktemp("pictures"))
-    settings = tiny.config(folder, accumulate=2, data=None, ema=0.9)
-    settings["data"] = dict(source="folder", root=str(folder), group=r"p\d+", image_size=32, min_val=2, cache="")
+    settings = tiny.config(folder, accumulate=2, ema=0.9)
     settings["augment"] = dict(rotate=5.0, brightness=0.1, erase=0.5, mixup=0.2, cutmix=0.2)
     return prepare(complete(settings), say=lambda line: None)
 
@@ -65,7 +64,10 @@ def arguments(job: Job, number: int) -> tuple[Any, ...]:
 @pytest.mark.parametrize("number", [0, 1])
 def test_no_convolution_sits_in_a_loop_or_a_branch(job: Job, number: int) -> None:
     """XLA:CPU runs the gradients of convolutions there tens of times slower."""
-    program, (state, fixed, store, index, key, at, hyper) = programs.build(job, number), arguments(job, number)
+    program, (state, fixed, store, index, key, at, hyper) = (
+        programs.build(job, number),
+        arguments(job, number),
+    )
     whole = program.whole.trace(state, fixed, store, index, key, at, hyper)
     total = jax.tree.map(jnp.zeros_like, state.params)
     micro = program.micro.trace(state, total, fixed, store, index[:4], key, at, np.int32(0), hyper.l2_sp)
