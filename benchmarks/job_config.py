@@ -1,12 +1,12 @@
-"""The recipes of `benchmarks.probe` and `benchmarks.cut`, as tl_jax takes them.
+"""The recipes of `benchmarks.probe`, `benchmarks.cut` and `benchmarks.start` ("full"), as tl_jax takes them.
 
 python -m tl_jax.main --config=benchmarks/job_config.py:probe --config.data.root=… --config.model.pretrained=…
 """
 
 import ml_collections
 
-TRAIN = {"probe": "head", "cut": "last 2"}
-LR = {"probe": 1e-3, "cut": 1e-4}
+TRAIN = {"probe": "head", "cut": "last 2", "full": "all"}
+LR = {"probe": 1e-3, "cut": 1e-4, "full": 1e-4}
 BATCH, EPOCHS, WEIGHT_DECAY = 32, 10, 0.01
 
 

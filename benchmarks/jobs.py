@@ -44,11 +44,11 @@ class Jobs:
     def torch(self) -> None:
         command = [f"--data={self.data}", f"--weights={self.weights}"]
         command += [f"--blocks={BLOCKS[self.name]}", f"--lr={LR[self.name]}"]
-        self.found["PyTorch"] = json.loads(_run("benchmarks.torch_job", *command).splitlines()[-1])
+        self.found["PyTorch"] = json.loads(run("benchmarks.torch_job", *command).splitlines()[-1])
 
     def _ours(self, programs: Path) -> dict[str, float]:
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
-            _run(
+            run(
                 "tl_jax.main",
                 f"--config={ROOT / 'benchmarks' / 'job_config.py'}:{self.name}",
                 f"--config.data.root={self.data}",
@@ -87,7 +87,7 @@ def main(name: str, description: str, argv: Sequence[str]) -> int:
         if weights is None:
             print("the weights are random: both sides learn little, and take as long", flush=True)
             weights = scratch / "weights"
-            _run("benchmarks.random_weights", str(weights))
+            run("benchmarks.random_weights", str(weights))
         jobs = Jobs(name, data, weights, group, scratch)
         jobs.warm()
         ways = {"tl_jax, cold": jobs.cold, "tl_jax, warm": jobs.warm, "PyTorch": jobs.torch}
@@ -112,7 +112,7 @@ def report(
     record.write(path, name, dict(measures=measures, ratios=ratios), found)
 
 
-def _run(module: str, *arguments: str) -> str:
+def run(module: str, *arguments: str) -> str:
     """What ``python -m module`` prints. Raises `pairs.NoResult` where it fails."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-m", module, *arguments]

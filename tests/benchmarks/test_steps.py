@@ -81,10 +81,9 @@ def test_a_side_is_another_process_that_answers(side: Side) -> None:
     assert side.call("pid") == side.pid != os.getpid()
 
 
-def test_a_side_that_ends_is_an_error(side: Side, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_side_that_ends_is_an_error(side: Side) -> None:
     with pytest.raises(SideError, match="the process of adder ended with code 1"):
         side.call("add", "a word")
-    assert "TypeError" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("name", MODELS)
