@@ -26,7 +26,7 @@ from benchmarks.jobs import run
 
 DESCRIPTION = "Time for a picture and peak memory with 1, 4 and 16 times the data."
 TIMES = (1, 4, 16)
-PICTURES, SIZE, BATCH, STEPS = 2048, 96, 32, 192
+PICTURES, SIZE, BATCH, STEPS = 2048, 96, 32, 128
 """Of the smallest set; every size takes as many steps, so that only the set's size differs."""
 ARCH = dict(
     model_type="vit",

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from tl_jax.data import decode
+from tl_jax.data.mapped import release
 from tl_jax.data.sources.errors import counted
 from tl_jax.data.table import BadImageError, Table
 from tl_jax.pace import left_over
@@ -143,6 +144,8 @@ class Decoder:
             rows = range(start, min(start + _CHUNK, n))
             for i in rows:
                 one(i)
+            for array in arrays:
+                release(array)
             return len(rows)
 
         progress = _Progress(n, self.say)
