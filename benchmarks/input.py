@@ -26,7 +26,7 @@ from tl_jax.stepper import Batch, Stepper
 
 DESCRIPTION = "A step with the whole input pipeline against the same on one constant batch."
 PICTURES = 512
-STEPS = 4
+STEPS = 2
 """Steps in a sample."""
 AUGMENT = dict(scale=(0.8, 1.0), rotate=5.0, shift=0.03, brightness=0.1, contrast=0.2)
 """That of configs/xray.py."""
