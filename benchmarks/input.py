@@ -69,6 +69,8 @@ class Steps:
             sharding=sharding.batched(mesh),
         )
         self.constant: Batch | None = self.feed.batch(0) if constant else None
+        if constant:
+            self.feed.close()
         self.stepper.compile(self.state, self.fixed, self._batch(), 0)
 
     def _batch(self) -> Batch:

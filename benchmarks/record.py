@@ -47,7 +47,7 @@ def machine() -> dict[str, Any]:
     """Processor, cores that this process may use, operating system and versions."""
     return {
         "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": os.environ.get("OMP_NUM_THREADS"),
         "system": platform.platform(),
         "python": platform.python_version(),

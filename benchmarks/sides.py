@@ -11,6 +11,7 @@ import os
 import pkgutil
 from typing import Any
 
+from benchmarks.contention import Unsupported
 from benchmarks.pairs import NoResult
 
 
@@ -22,8 +23,11 @@ def set_threads(number: int) -> int:
     """Gives processes that are started from now on ``number`` threads (0: one for each processor there is),
     that sleep while they wait. Returns the number.
 
-    PyTorch's threads would otherwise spin, and lose most of their speed as soon as anything else runs.
+    PyTorch's threads would otherwise spin, and lose most of their speed as soon as anything else runs. Raises
+    `Unsupported` where the system cannot.
     """
+    if not hasattr(os, "sched_getaffinity"):
+        raise Unsupported("this system does not say which processors a process may use; Linux does")
     available = sorted(os.sched_getaffinity(0))
     number = min(number or len(available), len(available))
     os.sched_setaffinity(0, available[:number])  # what XLA counts
