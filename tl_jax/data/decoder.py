@@ -15,6 +15,7 @@ import numpy as np
 
 from tl_jax import cache_folder
 from tl_jax.data import decode
+from tl_jax.data.mapped import release
 from tl_jax.data.sources.errors import counted
 from tl_jax.data.table import BadImageError, Table
 from tl_jax.pace import left_over
@@ -142,6 +143,8 @@ class Decoder:
             rows = range(start, min(start + _CHUNK, n))
             for i in rows:
                 one(i)
+            for array in arrays:
+                release(array)
             return len(rows)
 
         progress = _Progress(n, self.say)
