@@ -9,6 +9,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pkgutil
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from benchmarks.contention import Unsupported
@@ -38,14 +40,21 @@ def set_threads(number: int) -> int:
 
 class Side:
     """An object that lives in a process of its own, where ``make(*arguments)`` builds it. ``make`` is
-    "module:name", so that nobody else imports what only it needs."""
+    "module:name", so that nobody else imports what only it needs; ``environment`` is added to the
+    process's."""
 
-    def __init__(self, name: str, make: str, *arguments: Any) -> None:
+    def __init__(
+        self, name: str, make: str, *arguments: Any, environment: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.name = name
         spawn = multiprocessing.get_context("spawn")
         self._pipe, theirs = spawn.Pipe()
         self._process = spawn.Process(target=_serve, args=(theirs, make, arguments), daemon=True)
+        before = dict(os.environ)
+        os.environ.update(environment)
         self._process.start()
+        os.environ.clear()
+        os.environ.update(before)
         theirs.close()
 
     @property

@@ -23,7 +23,7 @@ from tl_jax.backbones import onednn
 _KAIMING = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
 _NHWC = ("NHWC", "HWIO", "NHWC")
 _FEW = 16
-"""Input channels below which gradients are XLA's: a product with so few columns is no faster."""
+"""Channels below which a line of the kernel is taken at once: a product with so few columns is slow."""
 
 _plain: ContextVar[bool] = ContextVar("plain", default=False)
 
@@ -74,8 +74,6 @@ def _forward(x: jax.Array, kernel: jax.Array, stride: int) -> tuple[jax.Array, t
 def _backward(stride: int, kept: tuple[jax.Array, jax.Array], grad: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Gradients of both; XLA drops the one that nobody uses."""
     x, kernel = kept
-    if x.shape[3] < _FEW:
-        return jax.vjp(partial(_lax, stride=stride), x, kernel)[1](grad)
     return _input_gradient(x.shape, kernel, grad, stride), _kernel_gradient(x, kernel.shape, grad, stride)
 
 
@@ -90,13 +88,13 @@ def _kernel_gradient(x: jax.Array, shape: tuple[int, ...], grad: jax.Array, stri
     after_y = max(0, size - 1 + reach_y - before - x.shape[1])
     after_x = max(0, size - 1 + reach_x - before - x.shape[2])
     x = jnp.pad(x, ((0, 0), (before, after_y), (before, after_x), (0, 0)))
-    taps = [
-        onednn.matmul(
-            _rows(x[:, i : i + reach_y : stride, j : j + reach_x : stride]), _rows(grad), transpose_a=True
-        )
-        for i in range(size)
-        for j in range(size)
+    lines = [
+        [x[:, i : i + reach_y : stride, j : j + reach_x : stride] for j in range(size)] for i in range(size)
     ]
+    if shape[2] < _FEW:
+        lines = [[jnp.concatenate(line, axis=3)] for line in lines]
+    met = [pixels for line in lines for pixels in line]
+    taps = [onednn.matmul(_rows(pixels), _rows(grad), transpose_a=True) for pixels in met]
     return jnp.stack(taps).reshape(shape)
 
 
@@ -210,7 +208,7 @@ fast_max_pool.defvjp(_pool_forward, _pool_backward)
 
 
 def _dealt(parts: Sequence[Sequence[Any]]) -> jax.Array:
-    """One picture of s · s pictures (B, h, w, c): line y, column x of part (i, j) becomes s·y + i, s·x + j."""
+    """One picture of s·s pictures (B, h, w, c): line y of part (i, j) becomes line s·y + i; so do columns."""
     steps = len(parts)
     batch, height, width, channels = parts[0][0].shape
     lines = jnp.stack([jnp.stack(row, axis=3) for row in parts], axis=2)

@@ -1,9 +1,9 @@
 """oneDNN's convolution and matrix product on a CPU, reached through XLA's custom calls.
 
-XLA:CPU convolves with Eigen, at a third to two thirds of the processor's speed, and multiplies a tall transposed
-matrix (what every weight gradient is) hardly faster. The same library that PyTorch calls is inside of
-jaxlib, as custom calls that no flag emits for convolutions; `jax.ffi` may. They are an inside of XLA, so they
-are used only where they were tested: see `available`.
+XLA:CPU convolves with Eigen, at a third to four fifths of the processor's speed, and is as slow at the
+product of a tall transposed matrix, which every weight gradient is. The library that PyTorch calls is in
+jaxlib too, as custom calls that no flag emits for convolutions; `jax.ffi` may. They are an inside of XLA, so
+they are used only where they were tested: see `available`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Mapping
 
 import jax
-import jaxlib
+from jaxlib import version as jaxlib_version
 
 TESTED = ("0.10.", "0.11.", "0.12.")
 """Releases of jaxlib whose custom calls were compared with `jax.lax`."""
@@ -30,7 +31,7 @@ def available() -> bool:
         and jax.default_backend() == "cpu"
         and jax.device_count() == 1
         and (platform.system(), platform.machine()) == ("Linux", "x86_64")
-        and jaxlib.__version__.startswith(TESTED)
+        and jaxlib_version.__version__.startswith(TESTED)
     )
 
 
@@ -72,7 +73,7 @@ def matmul(a: jax.Array, b: jax.Array, *, transpose_a: bool = False, transpose_b
     return _call("matmul", config, (rows, columns), a, b)
 
 
-def _call(name: str, config: dict[str, object], shape: tuple[int, ...], *operands: jax.Array) -> jax.Array:
+def _call(name: str, config: Mapping[str, object], shape: tuple[int, ...], *operands: jax.Array) -> jax.Array:
     function = jax.ffi.ffi_call(
         f"__onednn${name}",
         jax.ShapeDtypeStruct(shape, operands[0].dtype),
