@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 from tl_jax import optim, prefix, sharding, step
-from tl_jax.backbones import convolution
+from tl_jax.backbones import onednn
 from tl_jax.backbones.anatomy import inference_graph, split
 from tl_jax.job import Job
 
@@ -108,7 +108,7 @@ def cost(job: Job, number: int, start: int | None) -> Cost:
 
 
 def _of(function: Any, *arguments: Any) -> float:
-    with convolution.plain():  # XLA counts nothing in a call of another library
+    with onednn.avoided():  # XLA counts nothing in a call of another library
         return flops(function.lower(*arguments).compile())
 
 

@@ -1,15 +1,13 @@
 """Convolution and max-pooling, padded as PyTorch pads them: the one place they are called from.
 
 XLA:CPU's own convolutions, and their gradients above all, are slow. There `conv` has a gradient of its own,
-made of what is fast: forward convolutions and matrix products of `onednn`. Elsewhere, and inside of `plain`,
-it is `jax.lax.conv_general_dilated` and nothing else.
+made of what is fast: forward convolutions and matrix products of `onednn`. Elsewhere it is
+`jax.lax.conv_general_dilated` and nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -25,25 +23,13 @@ _NHWC = ("NHWC", "HWIO", "NHWC")
 _FEW = 16
 """Channels below which a line of the kernel is taken at once: a product with so few columns is slow."""
 
-_plain: ContextVar[bool] = ContextVar("plain", default=False)
-
-
-@contextmanager
-def plain() -> Iterator[None]:
-    """Whatever is traced inside convolves with XLA's own operations, whose work XLA can count."""
-    token = _plain.set(True)
-    try:
-        yield
-    finally:
-        _plain.reset(token)
-
 
 def conv(x: jax.Array, kernel: jax.Array, *, stride: int = 1) -> jax.Array:
     """Convolves x (B, h, w, in) with a kernel (k, k, in, out), k odd, padding k // 2 on every side.
 
     Returns (B, ceil(h / stride), ceil(w / stride), out).
     """
-    if x.dtype == kernel.dtype == jnp.float32 and not _plain.get() and onednn.available():
+    if onednn.available(x, kernel):
         return fast(x, kernel, stride)
     return _lax(x, kernel, stride)
 
@@ -152,7 +138,7 @@ def max_pool(x: jax.Array) -> jax.Array:
 
     The gradient goes to the first of equal maxima, as in `jax.lax` and PyTorch.
     """
-    if not _plain.get() and onednn.available():
+    if onednn.available():
         return fast_max_pool(x)
     padding = ((0, 0), (1, 1), (1, 1), (0, 0))
     return lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), padding)

@@ -11,9 +11,12 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import jax
+import jax.numpy as jnp
 from jaxlib import version as jaxlib_version
 
 TESTED = ("0.10.", "0.11.", "0.12.")
@@ -23,11 +26,27 @@ SWITCH = "TL_JAX_ONEDNN"
 """Environment variable; "0" has everything computed by XLA's own kernels."""
 
 
-def available() -> bool:
-    """Whether these functions may be called: on a CPU backend of one device (several cut the batch, which XLA
-    cannot do to a custom call), Linux on x86-64, a tested jaxlib, and not switched off."""
+_avoided: ContextVar[bool] = ContextVar("avoided", default=False)
+
+
+@contextmanager
+def avoided() -> Iterator[None]:
+    """What is traced inside is made of XLA's own operations alone, whose work XLA can count."""
+    token = _avoided.set(True)
+    try:
+        yield
+    finally:
+        _avoided.reset(token)
+
+
+def available(*operands: jax.Array) -> bool:
+    """Whether these functions may be called, on these operands: on a CPU backend of one device (several cut
+    the batch, which XLA cannot do to a custom call), Linux on x86-64, a tested jaxlib, float32, and not
+    switched off."""
     return (
-        os.environ.get(SWITCH, "1") != "0"
+        not _avoided.get()
+        and all(operand.dtype == jnp.float32 for operand in operands)
+        and os.environ.get(SWITCH, "1") != "0"
         and jax.default_backend() == "cpu"
         and jax.device_count() == 1
         and (platform.system(), platform.machine()) == ("Linux", "x86_64")
@@ -66,11 +85,11 @@ def convolve(
 
 
 def matmul(a: jax.Array, b: jax.Array, *, transpose_a: bool = False, transpose_b: bool = False) -> jax.Array:
-    """The product of two float32 matrices, either transposed first."""
-    rows = a.shape[1] if transpose_a else a.shape[0]
-    columns = b.shape[0] if transpose_b else b.shape[1]
+    """The product of two float32 matrices, either transposed first; or of as many as leading axes say."""
+    rows = a.shape[-1] if transpose_a else a.shape[-2]
+    columns = b.shape[-2] if transpose_b else b.shape[-1]
     config = {"onednn_matmul_config": {"transpose_a": transpose_a, "transpose_b": transpose_b}}
-    return _call("matmul", config, (rows, columns), a, b)
+    return _call("matmul", config, (*a.shape[:-2], rows, columns), a, b)
 
 
 def _call(name: str, config: Mapping[str, object], shape: tuple[int, ...], *operands: jax.Array) -> jax.Array:

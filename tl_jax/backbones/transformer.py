@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from tl_jax.backbones import hf_config
+from tl_jax.backbones import hf_config, product
 from tl_jax.backbones.anatomy import Carry
+from tl_jax.backbones.product import Linear
 
 
 class Attention(nnx.Module):
@@ -26,10 +27,10 @@ class Attention(nnx.Module):
         width, init = config["hidden_size"], normal(config["initializer_range"])
         bias = config["qkv_bias"]
         self.heads = config["num_attention_heads"]
-        self.query = nnx.Linear(width, width, use_bias=bias, kernel_init=init, rngs=rngs)
-        self.key = nnx.Linear(width, width, use_bias=bias, kernel_init=init, rngs=rngs)
-        self.value = nnx.Linear(width, width, use_bias=bias, kernel_init=init, rngs=rngs)
-        self.out = nnx.Linear(width, width, kernel_init=init, rngs=rngs)
+        self.query = Linear(width, width, use_bias=bias, kernel_init=init, rngs=rngs)
+        self.key = Linear(width, width, use_bias=bias, kernel_init=init, rngs=rngs)
+        self.value = Linear(width, width, use_bias=bias, kernel_init=init, rngs=rngs)
+        self.out = Linear(width, width, kernel_init=init, rngs=rngs)
         self.dropout = nnx.Dropout(config["attention_probs_dropout_prob"])
 
     def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
@@ -37,7 +38,7 @@ class Attention(nnx.Module):
             layer(x).reshape(*x.shape[:2], self.heads, -1) for layer in (self.query, self.key, self.value)
         )
         if key is None or self.dropout.rate == 0 or self.dropout.deterministic:
-            mixed = jax.nn.dot_product_attention(query, keys, value)
+            mixed = product.attention(query, keys, value)
         else:  # jax's own attention has no dropout
             scores = jnp.einsum("bqhd,bkhd->bhqk", query, keys) * query.shape[-1] ** -0.5
             weights = jax.nn.softmax(scores.astype(jnp.float32)).astype(x.dtype)
@@ -51,8 +52,8 @@ class MLP(nnx.Module):
     def __init__(self, config: Mapping[str, Any], *, rngs: nnx.Rngs):
         width, inner = config["hidden_size"], config["intermediate_size"]
         init = normal(config["initializer_range"])
-        self.fc1 = nnx.Linear(width, inner, kernel_init=init, rngs=rngs)
-        self.fc2 = nnx.Linear(inner, width, kernel_init=init, rngs=rngs)
+        self.fc1 = Linear(width, inner, kernel_init=init, rngs=rngs)
+        self.fc2 = Linear(inner, width, kernel_init=init, rngs=rngs)
         self.act = hf_config.ACTIVATIONS[config["hidden_act"]]
 
     def __call__(self, x: jax.Array) -> jax.Array:
