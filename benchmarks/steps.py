@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks import pairs, record
 from benchmarks.models import MODELS, SIZE
 from benchmarks.sides import Side, set_threads
-from tl_jax import huge_pages
+from tl_jax import memory
 
 DESCRIPTION = "Steps of training and forward passes, tl_jax against PyTorch."
 PARTS = ("all", "half", "last", "forward")
@@ -73,7 +73,7 @@ class Pair:
     ) -> None:
         self._folder = tempfile.TemporaryDirectory()
         weights = str(Path(self._folder.name) / "model")
-        pages = huge_pages.wanted()  # as a command of tl_jax has them
+        pages = memory.wanted()  # as a command of tl_jax has them
         ours = Side("tl_jax", "benchmarks.steps_jax:Steps", arch, trained, batch, size, environment=pages)
         self.sides = {"tl_jax": ours}
         try:

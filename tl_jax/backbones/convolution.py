@@ -91,7 +91,9 @@ def _input_gradient(shape: tuple[int, ...], kernel: jax.Array, grad: jax.Array, 
     if size == 1:
         dx = onednn.matmul(_rows(grad), kernel[0, 0], transpose_b=True).reshape(*grad.shape[:3], -1)
         ends = [length - 1 - (n - 1) * stride for length, n in zip(shape[1:3], grad.shape[1:3], strict=True)]
-        return lax.pad(dx, 0.0, ((0, 0, 0), *((0, end, stride - 1) for end in ends), (0, 0, 0)))
+        return lax.pad(
+            dx, jnp.zeros((), dx.dtype), ((0, 0, 0), *((0, end, stride - 1) for end in ends), (0, 0, 0))
+        )
     if stride == 1:
         return onednn.convolve(grad, _turned(kernel), stride=1, padding=_padding(size))
     most = tuple(-(-length // stride) for length in shape[1:3])

@@ -1,0 +1,103 @@
+"""oneDNN's paths against XLA's own. They are taken on one device only, where tests have eight: this file is run
+as a program by `test_onednn`, and prints what was compared."""
+
+import jax
+
+jax.config.update("jax_enable_x64", True)
+
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+
+from tl_jax.backbones import convolution, onednn, product  # noqa: E402
+
+RNG = np.random.default_rng(0)
+
+
+def numbers(*shape):
+    return jnp.asarray(RNG.normal(size=shape), jnp.float32)
+
+
+def compare(name, ours, reference, *arguments):
+    """Values and all gradients, the reference's in float64."""
+    assert "__onednn" in jax.jit(ours).lower(*arguments).as_text() or "pool" in name, name
+    found, backward = jax.jit(lambda *a: jax.vjp(ours, *a))(*arguments)
+    wide = [argument.astype(jnp.float64) for argument in arguments]
+    expected, reference_backward = jax.vjp(reference, *wide)
+    grad = numbers(*found.shape)
+    pairs = zip(
+        (found, *backward(grad)), (expected, *reference_backward(grad.astype(jnp.float64))), strict=True
+    )
+    for one, other in pairs:
+        assert one.dtype == jnp.float32 and one.shape == other.shape, name
+        scale = float(jnp.abs(other).max())
+        np.testing.assert_allclose(one / scale, other / scale, atol=3e-6, err_msg=name)
+    print("same:", name)
+
+
+def xla(x, kernel, stride):
+    with onednn.avoided():
+        return convolution.conv(x, kernel, stride=stride)
+
+
+def main():
+    assert onednn.available()
+    for height, width, inputs, outputs, size, stride in (
+        (8, 8, 16, 24, 3, 1),
+        (8, 10, 16, 24, 3, 2),
+        (7, 9, 16, 24, 3, 2),
+        (1, 1, 16, 8, 3, 2),
+        (7, 7, 16, 20, 1, 2),
+        (8, 8, 16, 20, 1, 2),
+        (8, 8, 16, 16, 1, 1),
+        (9, 9, 20, 16, 5, 1),
+        (9, 8, 20, 16, 5, 2),
+        (16, 16, 3, 8, 7, 2),
+        (12, 13, 17, 8, 7, 2),
+    ):
+        compare(
+            f"convolution {size} × {size}, stride {stride}, of {height} × {width} × {inputs}",
+            lambda x, kernel, stride=stride: convolution.conv(x, kernel, stride=stride),
+            lambda x, kernel, stride=stride: xla(x, kernel, stride),
+            numbers(2, height, width, inputs),
+            numbers(size, size, inputs, outputs),
+        )
+    for transpose_a in (False, True):
+        for transpose_b in (False, True):
+            compare(
+                f"product {transpose_a} {transpose_b}",
+                lambda a, b, ta=transpose_a, tb=transpose_b: product.product(a, b, ta, tb),
+                lambda a, b, ta=transpose_a, tb=transpose_b: turned(a, ta) @ turned(b, tb),
+                turned(numbers(3, 5, 7), transpose_a),
+                turned(numbers(3, 7, 4), transpose_b),
+            )
+    dimensions = (((2,), (0,)), ((), ()))
+    compare(
+        "linear",
+        lambda x, kernel: product.linear(x, kernel, dimensions),
+        lambda x, kernel: x @ kernel,
+        numbers(2, 5, 7),
+        numbers(7, 4),
+    )
+    compare(
+        "attention", product.attention, jax.nn.dot_product_attention, *(numbers(2, 9, 3, 8) for _ in range(3))
+    )
+    vmapped = jax.vmap(lambda x, kernel: convolution.conv(x, kernel), in_axes=(0, None))
+    compare(
+        "convolution under vmap",
+        vmapped,
+        jax.vmap(lambda x, kernel: xla(x, kernel, 1), in_axes=(0, None)),
+        numbers(3, 2, 6, 6, 4),
+        numbers(3, 3, 4, 5),
+    )
+    half = [x.astype(jnp.bfloat16) for x in (numbers(2, 6, 6, 4), numbers(3, 3, 4, 5))]
+    assert convolution.conv(*half).dtype == jnp.bfloat16
+    assert "__onednn" not in jax.jit(convolution.conv).lower(*half).as_text()
+    print("done")
+
+
+def turned(x, yes):
+    return x.swapaxes(-1, -2) if yes else x
+
+
+if __name__ == "__main__":
+    main()
