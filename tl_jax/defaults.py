@@ -32,7 +32,7 @@ def config() -> dict[str, Any]:
         evaluation=evaluation(),
         checkpoint=dict(every="1 epochs"),
         cache=dict(prefix="auto"),  # keep what frozen blocks make of pictures: "auto" | "on" | "off"
-        mesh=dict(data=0),  # devices along the batch; 0 = as many as divide it (over accumulate) evenly
+        mesh=mesh(),
         compilation_cache="auto",  # folder of compiled programs; "auto" = the user's cache, "" = none
     )
 
@@ -145,6 +145,13 @@ def select() -> dict[str, Any]:
 
 def early_stopping() -> dict[str, Any]:
     return dict(patience=0, min_delta=0.0)  # measurements without improvement of `select.metric`; 0 = off
+
+
+def mesh() -> dict[str, Any]:
+    return dict(
+        data=0,  # devices along the batch alone; 0 = as many as divide it (over accumulate) evenly
+        fsdp=1,  # devices along the batch among which large weights are cut, too; 1 = weights are copied
+    )
 
 
 def evaluation() -> dict[str, Any]:

@@ -214,6 +214,7 @@ CHECKS: Mapping[str, Check] = {
     "checkpoint.every": length(percent=False),
     "cache.prefix": choice("auto", "on", "off"),
     "mesh.data": number(0),
+    "mesh.fsdp": number(1),
 }
 
 

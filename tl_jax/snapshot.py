@@ -104,7 +104,7 @@ class Snapshots:
         target = {
             "params": self._touched(params, stage),
             "stats": self._touched(stats, stage),
-            "moments": sharding.replicate(moments, self.job.mesh),
+            "moments": sharding.place(moments, self.job.mesh),
             "ema": {**trained, **moving} if self.job.config.ema else {},
         }
         arrays = checkpoint.restore(self.workdir.last, at, target)
@@ -133,7 +133,7 @@ class Snapshots:
 
     def _base(self) -> tuple[Leaves, Leaves]:
         mesh = self.job.mesh
-        return sharding.replicate(self.job.base_params, mesh), sharding.replicate(self.job.base_stats, mesh)
+        return sharding.place(self.job.base_params, mesh), sharding.place(self.job.base_stats, mesh)
 
     def _touched(self, leaves: Leaves, stage: int) -> Leaves:
         touched = self.job.touched(stage)
@@ -145,6 +145,7 @@ class Snapshots:
             "data": self.job.data.fingerprint,
             "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "devices": self.job.mesh.size,
+            "fsdp": self.job.mesh.shape[sharding.FSDP],
         }
 
     def _check(self, record: Mapping[str, Any], say: Callable[[str], None]) -> None:
@@ -155,7 +156,7 @@ class Snapshots:
                 f"cannot go on in {self.workdir.root}: the {' and the '.join(changed)} changed since this "
                 "run began. Restore them, or start anew in another --workdir."
             )
-        moved = [name for name in ("threads", "devices") if record[name] != now[name]]
+        moved = [name for name in ("threads", "devices", "fsdp") if record.get(name, 1) != now[name]]
         if moved:
-            told = ", ".join(f"{name} {record[name]} → {now[name]}" for name in moved)
+            told = ", ".join(f"{name} {record.get(name, 1)} → {now[name]}" for name in moved)
             say(f"note: going on with another machine shape ({told}): results equal to float tolerance only")

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tl_jax import processes
 from tl_jax.data.decoder import Decoder, Pictures
 from tl_jax.data.sources.errors import SourceError, counted
 from tl_jax.data.table import BadImageError, Table
@@ -58,11 +59,14 @@ def load(
     """
     key = _key(table, [*sizes, at_least, max_pixels], fit, resample, gray, workers)
     folder = _folder(cache)
-    if folder is not None and (found := _read(folder / key, len(table), sizes, host_budget)) is not None:
-        # A failing disk or a wrong permission leaves the stamp as it was.
-        if not any(_is_readable(table, row, at_least) for row in found.bad):
-            return found
+    found = _read(folder / key, len(table), sizes, host_budget) if folder is not None else None
+    # A failing disk or a wrong permission leaves the stamp as it was.
+    if found is not None and any(_is_readable(table, row, at_least) for row in found.bad):
         log.warning("pictures that could not be read before can be now: all are decoded again")
+        found = None
+    # Several processes decode together, or not at all.
+    if all(processes.gather_values(found is not None)) and found is not None:
+        return found
     how = Decoder(table, sizes, at_least, fit, resample, gray, workers, say)
     if folder is not None:
         try:
@@ -114,17 +118,11 @@ def _is_readable(table: Table, row: int, at_least: int) -> bool:
 
 def _decode_to_cache(how: Decoder, folder: Path, key: str) -> Pictures:
     """Raises OSError where the folder cannot be written or has no room."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _sweep(folder)
     began = time.monotonic()
-    scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=folder))
+    scratch = processes.together(lambda: _scratch(folder))
     try:
         pictures = how.run(scratch)
-        try:
-            os.replace(scratch, folder / key)
-        except OSError:  # a damaged one is there; or another process was quicker, with the same content
-            shutil.rmtree(folder / key, ignore_errors=True)
-            os.replace(scratch, folder / key)
+        processes.together(lambda: _rename(scratch, folder / key))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     size = sum(array.nbytes for array in pictures.arrays)
@@ -133,6 +131,20 @@ def _decode_to_cache(how: Decoder, folder: Path, key: str) -> Pictures:
         f"{size / 1e6:,.0f} MB are kept in {folder / key}"
     )
     return pictures
+
+
+def _scratch(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _sweep(folder)
+    return Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=folder))
+
+
+def _rename(scratch: Path, target: Path) -> None:
+    try:
+        os.replace(scratch, target)
+    except OSError:  # a damaged one is there; or another process was quicker, with the same content
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(scratch, target)
 
 
 def _sweep(folder: Path) -> None:
