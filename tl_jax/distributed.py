@@ -8,7 +8,10 @@ It is asked for, never guessed: a batch system's variables are there for single 
 
 from __future__ import annotations
 
+import os
 import re
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -41,7 +44,8 @@ def joined(options: Any) -> Iterator[None]:
     """Joins the other processes if the flags say that there are some, and leaves together with them.
 
     ``options``: values of the flags that `define` adds. Must come before JAX is used. Raises `ConfigError`
-    for flags that do not fit together, RuntimeError where the others cannot be found in time.
+    for flags that do not fit together, RuntimeError where the processes cannot join; where the others do not
+    come in time, the process says so and ends.
     """
     problems = list(_problems(options))
     if problems:
@@ -90,9 +94,13 @@ def _start(options: Any) -> None:
         # Every device this process sees is its own, whatever the batch system says.
         cluster_detection_method="deactivate",
     )
+    # JAX's own time-out ends the process without a word that a user could read.
+    late = threading.Timer(options.start_timeout, _give_up, [options])
+    late.daemon = True
+    late.start()
     try:
         jax.distributed.initialize(
-            **(named if options.coordinator else {}), initialization_timeout=options.start_timeout
+            **(named if options.coordinator else {}), initialization_timeout=options.start_timeout + 60
         )
     except ValueError as error:
         raise RuntimeError(
@@ -100,9 +108,18 @@ def _start(options: Any) -> None:
             f"({error}). Start it through one of them, or name --coordinator, --processes and --process_id"
         ) from error
     except RuntimeError as error:
-        where = f"--coordinator={options.coordinator}" if options.coordinator else "the coordinator"
-        raise RuntimeError(
-            f"the processes did not find each other within --start_timeout={options.start_timeout} seconds: "
-            f"does {where} name the host of process 0 and a port that is free there, can this host reach it, "
-            f"and were all processes started? JAX says: {str(error).splitlines()[0]}"
-        ) from error
+        raise RuntimeError(f"the processes cannot join each other: {error}") from error
+    finally:
+        late.cancel()
+
+
+def _give_up(options: Any) -> None:
+    where = f"--coordinator={options.coordinator}" if options.coordinator else "the coordinator JAX has found"
+    print(
+        f"error: not all processes have met within {options.start_timeout} seconds. Were all of them "
+        f"started? Is {where} the host of process 0, with a port that is free there and that the other hosts can "
+        "reach? --start_timeout lets them wait longer",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(1)
