@@ -91,7 +91,8 @@ def test_two_processes_train_as_one(make, changes, folder, tmp_path):
     assert (first[0], second[0]) == (0, 0), first[2] + second[2]
     assert_alike(outcome(tmp_path / "two"), outcome(tmp_path / "one"))
     assert "mesh: 2 cpu devices of 2 processes" in first[1]
-    assert second[1] == "", "the second process is silent"
+    own = [line for line in second[1].splitlines() if not line.startswith("[Gloo]")]
+    assert not own, "the second process is silent"
     names = [{path.name for path in (tmp_path / name).iterdir()} for name in ("one", "two")]
     assert names[0] == names[1]
     assert (tmp_path / "two" / "log.txt").read_text().count("result:") == 1

@@ -19,6 +19,10 @@ from typing import Any
 from absl import flags
 
 from tl_jax.completion import ConfigError, Problem
+from tl_jax.interrupt import Interrupted
+
+_LEAVE_TIMEOUT = 30
+"""Seconds that a process that is done waits for the others, which are done too unless one has failed."""
 
 
 def define(values: flags.FlagValues) -> None:
@@ -41,7 +45,7 @@ def define(values: flags.FlagValues) -> None:
 
 @contextmanager
 def joined(options: Any) -> Iterator[None]:
-    """Joins the other processes if the flags say that there are some, and leaves together with them.
+    """Joins the other processes if the flags say that there are some.
 
     ``options``: values of the flags that `define` adds. Must come before JAX is used. Raises `ConfigError`
     for flags that do not fit together, RuntimeError where the processes cannot join; where the others do not
@@ -60,8 +64,9 @@ def joined(options: Any) -> Iterator[None]:
     _start(options)
     try:
         yield
-    finally:
+    except Interrupted:  # else JAX does it when the process ends, after what was wrong has been said
         jax.distributed.shutdown()
+        raise
 
 
 def _problems(options: Any) -> Iterator[Problem]:
@@ -100,7 +105,9 @@ def _start(options: Any) -> None:
     late.start()
     try:
         jax.distributed.initialize(
-            **(named if options.coordinator else {}), initialization_timeout=options.start_timeout + 60
+            **(named if options.coordinator else {}),
+            initialization_timeout=options.start_timeout + 60,
+            shutdown_timeout_seconds=_LEAVE_TIMEOUT,
         )
     except ValueError as error:
         raise RuntimeError(
@@ -117,8 +124,8 @@ def _give_up(options: Any) -> None:
     where = f"--coordinator={options.coordinator}" if options.coordinator else "the coordinator JAX has found"
     print(
         f"error: not all processes have met within {options.start_timeout} seconds. Were all of them "
-        f"started? Is {where} the host of process 0, with a port that is free there and that the other hosts can "
-        "reach? --start_timeout lets them wait longer",
+        f"started? Is {where} the host of process 0, with a port that is free there and that the other "
+        "hosts can reach? --start_timeout lets them wait longer",
         file=sys.stderr,
         flush=True,
     )
