@@ -22,10 +22,10 @@ from tl_jax.journal import Journal
 from tl_jax.train import Trainer
 from tl_jax.workdir import Workdir, WorkdirError, write_json, write_text
 
-LOCAL = ("compilation_cache", "data.cache", "data.workers", "model.cache_dir", "model.offline")
+LOCAL = ("compilation_cache", "data.workers", "model.cache_dir", "model.offline")
 """Settings that may differ between the processes of one run: they change where things lie on a host."""
 
-NEUTRAL = (*LOCAL, "mesh.data", "mesh.fsdp")
+NEUTRAL = (*LOCAL, "data.cache", "mesh.data", "mesh.fsdp")
 """Settings that may differ when a run goes on: they do not change what is computed."""
 
 

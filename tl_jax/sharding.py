@@ -84,6 +84,13 @@ def layouts(tree: Any, mesh: Mesh) -> Any:
     return jax.tree.map(lambda leaf: layout(leaf, mesh), tree)
 
 
+def outline(tree: Any, mesh: Mesh) -> Any:
+    """Shapes and dtypes of a tree, and where `place` would put its leaves."""
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=layout(leaf, mesh)), tree
+    )
+
+
 def refuse_idle(leaves: Mapping[str, Any], mesh: Mesh) -> None:
     """Raises ValueError where ``fsdp`` cuts not one of the leaves, so that it would be of no use."""
     parts = mesh.shape[FSDP]

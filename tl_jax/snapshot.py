@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import jax
+
 from tl_jax import checkpoint, optim, sharding
 from tl_jax.backbones.anatomy import Leaves
 from tl_jax.job import Job
@@ -100,11 +102,11 @@ class Snapshots:
         params, stats = self._base()
         trained, _ = plan.partition(params)
         moving, _ = plan.partition_statistics(stats)
-        moments = optim.moments(optim.build(settings, plan).init(trained))
+        moments = optim.moments(jax.eval_shape(optim.build(settings, plan).init, trained))
         target = {
             "params": self._touched(params, stage),
             "stats": self._touched(stats, stage),
-            "moments": sharding.place(moments, self.job.mesh),
+            "moments": sharding.outline(moments, self.job.mesh),
             "ema": {**trained, **moving} if self.job.config.ema else {},
         }
         arrays = checkpoint.restore(self.workdir.last, at, target)
