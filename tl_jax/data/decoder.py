@@ -100,7 +100,8 @@ class Decoder:
     def run(self, folder: Path | None) -> Pictures:
         """Raises OSError where the folder has no room."""
         try:
-            return self._run(folder, 1 if self.gray or self._looks_gray() else 3)
+            gray = self.gray or all(processes.gather_values(self._looks_gray()))
+            return self._run(folder, 1 if gray else 3)
         except _ColourFoundError:
             return self._run(folder, 3)
 
