@@ -9,7 +9,6 @@ thirty. The loop takes a fiftieth of the replicates and is multiplied by fifty.
 
 from __future__ import annotations
 
-import sys
 import warnings
 
 import numpy as np
@@ -22,8 +21,8 @@ EXAMPLES, PATIENTS, REPLICATES, SHARE = 10_000, 4_000, 1_000, 50
 
 
 def main(argv: list[str]) -> int:
-    if len(argv) > 1:
-        raise SystemExit(f"takes no arguments, found {' '.join(argv[1:])}")
+    if argv:
+        raise SystemExit(f"takes no arguments, found {' '.join(argv)}")
     from sklearn import metrics
 
     rng = np.random.default_rng(0)
@@ -73,4 +72,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    pairs.run(main)

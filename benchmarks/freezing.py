@@ -8,7 +8,6 @@ pixels. Steps with different parts frozen take turns; the ratio is to training e
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import jax
@@ -76,7 +75,7 @@ class Step:
 
 
 def main(argv: list[str]) -> int:
-    batch_size = int(argv[1]) if len(argv) > 1 else 32
+    batch_size = int(argv[0]) if argv else 32
     work = prepared(batch_size)
     found = pairs.seconds({part: Step(work, i) for i, part in enumerate(PARTS)}, rounds=ROUNDS)
     print(f"ViT-Tiny, 224 px, batch of {batch_size}, {jax.default_backend()}, median of {ROUNDS} steps")
@@ -87,4 +86,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    pairs.run(main)

@@ -67,7 +67,7 @@ def test_without_a_workdir_it_is_named_after_the_config(path: str, suffix: str, 
 OTHER = {
     "task": "classification", "precision": "bfloat16", "log_every": "7 steps", "select.every": "7 steps",
     "checkpoint.every": "7 steps", "stages[].duration": "7 steps", "stages[].warmup": "2 steps",
-    "cache.prefix": "off",
+    "cache.prefix": "off", "cache.dtype": "bfloat16",
     "stages[].train": "level 3", "stages[].optimizer": "sgd", "stages[].schedule": "linear",
     "stages[].batch_norm": "adapt", "stages[].rules[].batch_norm": "train", "select.metric": "auroc",
     "data.source": "dicom", "data.fold": "1/3", "data.on_group_overlap": "resplit",

@@ -66,6 +66,10 @@ def ended(several: list[subprocess.Popen]) -> list[tuple[int, str, str]]:
     return [(process.returncode, *texts) for process, texts in zip(several, told, strict=True)]
 
 
+def kept_prefixes() -> set[Path]:
+    return set((Path(os.environ["XDG_CACHE_HOME"]) / "tl_jax" / "prefix").glob("*"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "changes"),
@@ -73,9 +77,16 @@ def ended(several: list[subprocess.Popen]) -> list[tuple[int, str, str]]:
         (config, dict(ema=0.9)),
         (config, dict(accumulate=2, data=dict(device_budget=0))),
         (config, dict(augment={}, cache=dict(prefix="on"), stages=[{**STAGES[1], "train": "last 1"}])),
+        (vit, dict(cache=dict(prefix="on", views=2), stages=[{**STAGES[1], "train": "last 1"}])),
         (vit, dict(ema=0.9, data=dict(device_budget=0))),
     ],
-    ids=["BatchNorm, averages", "streamed, accumulated", "the frozen prefix kept", "weights cut"],
+    ids=[
+        "BatchNorm, averages",
+        "streamed, accumulated",
+        "the frozen prefix kept",
+        "views of it",
+        "weights cut",
+    ],
 )
 def test_two_processes_train_as_one(make, changes, folder, tmp_path):
     changes = dict(changes)
@@ -87,8 +98,10 @@ def test_two_processes_train_as_one(make, changes, folder, tmp_path):
         write(tmp_path / f"{name}.py", settings)
     (code, _, told), *_ = ended([start(tmp_path / "one.py", tmp_path / "one")])
     assert code == 0, told
+    held = kept_prefixes()
     first, second = ended(start_two(tmp_path / "two.py", tmp_path / "two"))
     assert (first[0], second[0]) == (0, 0), first[2] + second[2]
+    assert kept_prefixes() == held, "several processes keep nothing on disk"
     assert_alike(outcome(tmp_path / "two"), outcome(tmp_path / "one"))
     assert "mesh: 2 cpu devices of 2 processes" in first[1]
     own = [line for line in second[1].splitlines() if not line.startswith("[Gloo]")]

@@ -50,6 +50,13 @@ STAGES = {
             dict(name="top", duration="3 epochs", train="last 1", lr=3e-3),
         ],
     ),
+    "views of the frozen prefix kept": dict(
+        cache=dict(prefix="on", views=2, dir=""),
+        stages=[
+            dict(name="head", duration="2 epochs", train="head", lr=1e-2),
+            dict(name="top", duration="3 epochs", train="last 1", lr=3e-3),
+        ],
+    ),
     "unfreezing": dict(
         stages=[
             dict(name=f"last {k}", duration="3 steps", train=train, lr=1e-3)

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 
+from tl_jax import huge_pages
 from tl_jax.completion import ConfigError
 from tl_jax.interrupt import Interrupted
 
@@ -16,6 +17,7 @@ EXPECTED = (ValueError, OSError, RuntimeError, ArithmeticError)
 def run(main: Callable[[list[str]], int]) -> None:
     """Calls ``main(sys.argv)`` and exits: 0 done, 1 a problem, 2 a wrong command line, 130 Ctrl-C,
     75 stopped by SIGTERM after saving (run the same command again)."""
+    huge_pages.ask()
     try:
         code = main(sys.argv)
     except ConfigError as error:

@@ -32,4 +32,5 @@ def use_cache(setting: str) -> None:
         log.warning("no compilation cache: %s can be written by others; chmod go-w it", folder)
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    # Small programs too: there are dozens before the first step, and together they take seconds.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

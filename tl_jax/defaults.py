@@ -31,7 +31,7 @@ def config() -> dict[str, Any]:
         early_stopping=early_stopping(),
         evaluation=evaluation(),
         checkpoint=dict(every="1 epochs"),
-        cache=dict(prefix="auto"),  # keep what frozen blocks make of pictures: "auto" | "on" | "off"
+        cache=cache(),
         mesh=mesh(),
         compilation_cache="auto",  # folder of compiled programs; "auto" = the user's cache, "" = none
     )
@@ -59,7 +59,7 @@ def data() -> dict[str, Any]:
         canvas=0,  # pixels, side of what is kept for augmentation; 0 = chosen (8/7 of image_size)
         fit="squash",  # "squash" | "pad" | "crop": how a picture meets the square
         window=(),  # dicom: (centre, width); () = the file's own, else its full range
-        device_budget=2_000_000_000,  # bytes of pictures kept on the device
+        device_budget=2_000_000_000,  # bytes of pictures kept on the device; above: streamed, always with 0
         host_budget=8_000_000_000,  # bytes kept in host memory; above: read from the cache's file
         cache="auto",  # folder of decoded pictures; "auto" = the user's cache, "" = none
         workers=2,  # decoding threads
@@ -145,6 +145,17 @@ def select() -> dict[str, Any]:
 
 def early_stopping() -> dict[str, Any]:
     return dict(patience=0, min_delta=0.0)  # measurements without improvement of `select.metric`; 0 = off
+
+
+def cache() -> dict[str, Any]:
+    """What frozen blocks make of pictures, kept instead of computed at every step."""
+    return dict(
+        prefix="auto",  # "auto" (where it saves work) | "on" | "off"
+        views=0,  # with augmentation: so many augmented views of each training picture are kept; 0 = none
+        dtype="auto",  # "float32" | "bfloat16", half of it; "auto" = that of the computation
+        dir="auto",  # folder that keeps it for other runs; "auto" = the user's cache, "" = none
+        disk_budget=10_000_000_000,  # bytes in that folder; what was unused for longest is deleted
+    )
 
 
 def mesh() -> dict[str, Any]:

@@ -136,6 +136,7 @@ def prepare(config: ConfigDict, say: Callable[[str], None] = print) -> Job:
         [stage.duration for stage in config.stages], n=len(data.train), batch_size=config.batch_size
     )
     check_warmups(config, durations, n=len(data.train))
+    check_budgets(config, data.train.images.nbytes // len(data.train))
     return Job(
         config=config,
         model=model,
@@ -188,6 +189,22 @@ def check_warmups(config: ConfigDict, durations: Sequence[int], *, n: int) -> No
                 f"stages[{number}].warmup={stage.warmup!r} is {warmup} steps here, longer than the stage "
                 f"({stage.duration!r}, {length} steps)"
             )
+    if problems:
+        raise ValueError("\n".join(problems))
+
+
+def check_budgets(config: ConfigDict, each: int) -> None:
+    """Raises ValueError where a budget has no room for one batch. ``each``: bytes of a training picture."""
+    batch, data = config.batch_size * each, config.data
+    problems = [
+        f"data.{name}={data[name]:,} bytes is less than one batch ({config.batch_size} pictures of {each:,} "
+        f"bytes, {batch:,} in all): {advice}"
+        for name, advice in (
+            ("device_budget", "raise it, or set it to 0, and batches are streamed"),
+            ("host_budget", "raise it, or set it to 0, and pictures are read from the disk"),
+        )
+        if 0 < data[name] < batch
+    ]
     if problems:
         raise ValueError("\n".join(problems))
 

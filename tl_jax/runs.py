@@ -25,7 +25,7 @@ from tl_jax.workdir import Workdir, WorkdirError, write_json, write_text
 LOCAL = ("compilation_cache", "data.workers", "model.cache_dir", "model.offline")
 """Settings that may differ between the processes of one run: they change where things lie on a host."""
 
-NEUTRAL = (*LOCAL, "data.cache", "mesh.data", "mesh.fsdp")
+NEUTRAL = (*LOCAL, "cache.dir", "data.cache", "mesh.data", "mesh.fsdp")
 """Settings that may differ when a run goes on: they do not change what is computed."""
 
 
@@ -64,6 +64,8 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
     journal.say(job.load_report.summary())
     write_text(folder.load_report, job.load_report.table() + "\n")
     cuts = prefix.cuts(job)
+    for note in prefix.notes(job):
+        journal.say(note)
     text = plan_table.render(job, cuts)
     if not folder.plan.exists():  # training adds to it what the compiled steps cost
         write_text(folder.plan, text + "\n\n")

@@ -213,6 +213,9 @@ CHECKS: Mapping[str, Check] = {
     "evaluation.seed": number(0, 2**31 - 1),
     "checkpoint.every": length(percent=False),
     "cache.prefix": choice("auto", "on", "off"),
+    "cache.views": number(0, 10_000),
+    "cache.dtype": choice("auto", "float32", "bfloat16"),
+    "cache.disk_budget": number(0),
     "mesh.data": number(0),
     "mesh.fsdp": number(1),
 }

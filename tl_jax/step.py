@@ -104,19 +104,31 @@ def predict(
 
 
 def prefix(
-    graph: nnx.GraphDef, recipe: Recipe, params: Leaves, stats: Leaves, images: jax.Array
+    graph: nnx.GraphDef,
+    recipe: Recipe,
+    params: Leaves,
+    stats: Leaves,
+    images: jax.Array,
+    keys: jax.Array | None = None,
 ) -> jax.Array:
     """What the first ``recipe.start`` blocks make of stored pictures (B, size, size, c) uint8: (B, …) in the
-    precision of the computation; ``graph`` in inference mode."""
+    precision of the computation; ``graph`` in inference mode. With ``keys`` (B,) the pictures are training
+    ones on their canvas (B, h, w, c), and each is augmented as its key says."""
     assert recipe.start is not None
     model = merge(graph, _cast(params, recipe), stats)
-    found = upto(model, _cast_array(inputs(images, recipe), recipe), recipe.start)
+    if keys is None:
+        x = inputs(images, recipe)
+    else:
+        x = augment.augment_each(images, keys, keys[0], recipe.augment, size=recipe.size)
+        x = augment.normalise(x, recipe.mean, recipe.std, recipe.channels)
+    found = upto(model, _cast_array(x, recipe), recipe.start)
     return found["x"] if isinstance(found, Mapping) else found
 
 
 def _outputs(model: Any, x: jax.Array, recipe: Recipe, key: jax.Array | None = None) -> jax.Array:
     if recipe.start is None:
         return model(x, key=key)
+    x = _cast_array(x, recipe)  # it may have been kept in another precision
     return onward(model, x if recipe.start > len(model.blocks) else {"x": x}, recipe.start, key=key)
 
 

@@ -17,6 +17,8 @@ def main(argv: list[str]) -> int:
     job = prepare(parsed.config)
     print(job.load_report.table())
     cuts = prefix.cuts(job)
+    for note in prefix.notes(job):
+        print(note)
     costs = [programs.cost(job, number, cut.start) for number, cut in enumerate(cuts)]
     print(plan_table.render(job, cuts, costs))
     return 0

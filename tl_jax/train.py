@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tl_jax import optim, prefix, sharding, step
+from tl_jax import kept, optim, sharding, step
 from tl_jax.backbones.anatomy import Leaves
 from tl_jax.data import Split
 from tl_jax.data.feed import Feed
@@ -82,8 +82,7 @@ class Trainer:
         progress, name = self.progress, self._name(number)
         with self.clock.paused():
             self._enter(number, snapshot)
-        behind = self.cuts[number].start
-        self._serve(number)
+        behind = self._serve(number)
         stepper = Stepper(self.job, number, start=progress.stage_start, key=self.key, behind=behind)
         end = progress.stage_start + self.job.durations[number]
         metrics: step.Metrics | None = None
@@ -141,21 +140,22 @@ class Trainer:
             anchors = sharding.place(kept, self.job.mesh)
         self.fixed = step.Fixed(frozen, still, anchors, self.class_weights)
 
-    def _serve(self, number: int) -> None:
+    def _serve(self, number: int) -> int | None:
         """Makes ready what the stage's steps and measurements read: pictures, or what the frozen prefix makes
-        of them. That is work of the training, and counts as its time."""
+        of them. That is work of the training, and counts as its time. Returns how many blocks batches have
+        behind them, None where they are pictures."""
         job, cut, train = self.job, self.cuts[number], self.job.data.train
         self.val, self.measurer = job.data.val, self.predictor
+        behind, views = None, 1
         if cut.start is not None:
             snapshot = self._snapshot()
-            train, self.val = (
-                prefix.compute(job, cut.start, snapshot.params, snapshot.stats, pictures)
-                for pictures in (train, self.val)
-            )
-            self.measurer = Predictor(job.model, replace(job.recipe, start=cut.start), job.mesh)
+            served = kept.serve(job, number, cut, snapshot.params, snapshot.stats, self.journal.say)
+            if served is not None:
+                (train, self.val), behind, views = served, cut.start, max(cut.views, 1)
+                self.measurer = Predictor(job.model, replace(job.recipe, start=behind), job.mesh)
         if self.feed is not None:
             if self.feed.split is train:
-                return
+                return behind
             self.feed.close()
         self.feed = Feed(
             train,
@@ -163,7 +163,9 @@ class Trainer:
             seed=self.config.seed,
             device_budget=self.config.data.device_budget,
             sharding=sharding.batched(job.mesh),
+            views=views,
         )
+        return behind
 
     def _take_step(self, stepper: Stepper, stage: str) -> step.Metrics:
         assert self.feed is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,3 +38,13 @@ def test_pure_in_seed_and_step_and_different_between_them():
 def test_late_steps_do_not_overflow():
     rows = order.indices(0, 2**33, 4, 5)
     assert ((rows >= 0) & (rows < 5)).all()
+
+
+@pytest.mark.parametrize(("n", "batch", "views"), [(10, 4, 3), (7, 20, 2), (5, 5, 1)])
+def test_each_epoch_takes_the_next_view_of_the_same_pictures(n, batch, views):
+    rows = np.concatenate([order.indices(3, step, batch, n, views) for step in range(4 * views * n // batch)])
+    plain = np.concatenate([order.indices(3, step, batch, n) for step in range(4 * views * n // batch)])
+    assert np.array_equal(rows % n, plain)
+    assert np.array_equal(rows // n, np.arange(len(rows)) // n % views)
+    for start in (0, n):  # any epochs in a row, as many as there are views
+        assert sorted(rows[start : start + views * n]) == list(range(views * n))

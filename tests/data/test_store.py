@@ -181,7 +181,7 @@ def test_a_full_disk_is_done_without_or_said(tmp_path, monkeypatch, caplog):
     def full(*_args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(decoder.os, "posix_fallocate", full, raising=False)
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     found = load(table(LABELS), tmp_path / "cache")
     assert "No space left" in caplog.text
     assert np.array_equal(found.arrays[1][0], decode.resize(gray(0), 6))

@@ -29,7 +29,15 @@ def augment(images: jax.Array, key: jax.Array, settings: Mapping[str, Any], *, s
     255; flips alone are exact too.
     """
     wall, each = jax.random.split(key)
-    where, light, hole = _split(jax.random.split(each, len(images)), 3)
+    return augment_each(images, jax.random.split(each, len(images)), wall, settings, size=size)
+
+
+def augment_each(
+    images: jax.Array, keys: jax.Array, wall: jax.Array, settings: Mapping[str, Any], *, size: int
+) -> jax.Array:
+    """`augment` with a key for each picture, ``keys`` (B,): what happens to a picture is a function of its
+    own key, whatever the batch is. ``wall`` is any key that the compiler cannot know."""
+    where, light, hole = _split(keys, 3)
     flips = settings["flip"] or settings["flip_vertical"]
     if flips or moves_pixels(settings) or images.shape[1:3] != (size, size):
         maps = affine(where, settings)

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -17,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tl_jax import processes
+from tl_jax import cache_folder, processes
 from tl_jax.data import decode, shares
+from tl_jax.data.mapped import release
 from tl_jax.data.sources.errors import counted
 from tl_jax.data.table import BadImageError, Table
 from tl_jax.pace import left_over
@@ -149,6 +148,8 @@ class Decoder:
             rows = own[start : start + _CHUNK]
             for i in rows:
                 one(i)
+            for array in arrays:
+                release(array)
             return len(rows)
 
         progress, colour = _Progress(len(own), self.say), False
@@ -162,25 +163,27 @@ class Decoder:
             raise _ColourFoundError
         for array in (*arrays, sums, digests.view(np.uint32).reshape(n, -1)):
             shares.exchange(array)
+        for array in arrays:
+            release(array)
         bad = shares.merged(bad)
+        pictures = Pictures(arrays, digests, bad)
         if folder is not None:
-            for array in arrays:
-                if isinstance(array, np.memmap):
-                    array.flush()
-            np.save(folder / "digests.npy", digests)
-            np.save(folder / "sums.npy", sums)
-            (folder / "facts.json").write_text(json.dumps({"bad": bad}))
-        return Pictures(arrays, digests, bad)
+            processes.together(lambda: _write(folder, pictures, sums))
+        return pictures
+
+
+def _write(folder: Path, pictures: Pictures, sums: np.ndarray) -> None:
+    """Puts everything onto the disk. Raises OSError."""
+    for array in pictures.arrays:
+        if isinstance(array, np.memmap):
+            array.flush()
+    np.save(folder / "digests.npy", pictures.digests)
+    np.save(folder / "sums.npy", sums)
+    (folder / "facts.json").write_text(json.dumps({"bad": pictures.bad}))
 
 
 def _reserve(path: Path, shape: tuple[int, ...]) -> np.memmap:
-    """A zeroed array in a file whose room on the disk is taken at once: a mapped file that outgrows the
-    disk later would kill the process without a word. Raises OSError."""
+    """A zeroed array in a file whose room on the disk is taken at once. Raises OSError."""
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-    size = path.stat().st_size
-    if hasattr(os, "posix_fallocate"):
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, size)
-    elif shutil.disk_usage(path.parent).free < size:
-        raise OSError(f"no room for {size / 1e9:.1f} GB in {path.parent}")
+    cache_folder.reserve(path, path.stat().st_size)
     return array

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tl_jax.data.mapped import release
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -31,7 +33,9 @@ class Rows:
         return len(self.rows)
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        return np.array(self.array[self.rows[index]])
+        found = np.array(self.array[self.rows[index]])
+        release(self.array)
+        return found
 
 
 @dataclass(frozen=True)

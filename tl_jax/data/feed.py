@@ -24,13 +24,22 @@ class Feed:
 
     Where the pictures take at most ``device_budget`` bytes they are put on every device once, and a
     batch is an index into them; else each batch is read by a thread, moved ahead of time and handed over.
-    ``sharding`` lays the rows of a batch over the devices; a process reads the rows of its own devices.
+    ``sharding`` lays the rows of a batch over the devices; a process reads the rows of its own devices. With
+    ``views`` the split holds so many of each picture, as `order.indices` numbers them.
     """
 
     def __init__(
-        self, split: Split, *, batch_size: int, seed: int, device_budget: int, sharding: NamedSharding
+        self,
+        split: Split,
+        *,
+        batch_size: int,
+        seed: int,
+        device_budget: int,
+        sharding: NamedSharding,
+        views: int = 1,
     ) -> None:
         self.split, self.batch_size, self.seed, self.sharding = split, batch_size, seed, sharding
+        self.views = views
         self.resident = split.images.nbytes <= device_budget
         self._stream: Any = None
         self._next = -1
@@ -59,7 +68,8 @@ class Feed:
 
     def _rows(self, step: int) -> np.ndarray:
         """This process's rows of batch ``step``."""
-        return order.indices(self.seed, step, self.batch_size, len(self.split))[self._own]
+        n = len(self.split) // self.views
+        return order.indices(self.seed, step, self.batch_size, n, self.views)[self._own]
 
     def _read_from(self, start: int) -> Iterator[Store]:
         import grain.python as grain

@@ -1,8 +1,7 @@
 """Pictures decoded once into uint8 arrays, and kept on disk under a key of their content.
 
-A cached array is found only by the digest of everything that went into it, and is written aside and
-renamed: a stale or half-written one can never be read. Arrays stay memory-mapped, so that a caller reads
-the rows it needs. Without a usable cache folder the run goes on, with a warning.
+How a stale or half-written array is never read: `tl_jax.cache_folder`. Arrays stay memory-mapped, so that a
+caller reads the rows it needs. Without a usable cache folder the run goes on, with a warning.
 """
 
 from __future__ import annotations
@@ -10,18 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 import tempfile
 import time
 import zlib
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
-from tl_jax import processes
+from tl_jax import cache_folder, processes
 from tl_jax.data.decoder import Decoder, Pictures
 from tl_jax.data.sources.errors import SourceError, counted
 from tl_jax.data.table import BadImageError, Table
@@ -31,8 +30,7 @@ log = logging.getLogger("tl_jax")
 VERSION = 3
 """Part of every key; to be raised when decoding or resizing changes."""
 
-_SCRATCH = ".pictures-"
-_ABANDONED = 3 * 24 * 3600  # seconds after which a scratch folder belongs to no living process
+_KIND = "pictures"
 
 
 def load(
@@ -58,7 +56,7 @@ def load(
     the system's folder for such. Raises SourceError if there is no room for them.
     """
     key = _key(table, [*sizes, at_least, max_pixels], fit, resample, gray, workers)
-    folder = _folder(cache)
+    folder = cache_folder.locate(cache, _KIND)
     found = _read(folder / key, len(table), sizes, host_budget) if folder is not None else None
     # A failing disk or a wrong permission leaves the stamp as it was.
     if found is not None and any(_is_readable(table, row, at_least) for row in found.bad):
@@ -76,7 +74,7 @@ def load(
     if how.nbytes(3) <= host_budget:
         return how.run(None)
     try:
-        scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH))
+        scratch = Path(tempfile.mkdtemp(prefix=f".{_KIND}-"))
         try:
             return how.run(scratch)  # the arrays outlive the names of their files
         finally:
@@ -100,14 +98,6 @@ def _key(table: Table, numbers: Sequence[int], fit: str, resample: str, gray: bo
     return digest.hexdigest()
 
 
-def _folder(setting: str) -> Path | None:
-    """The cache folder; whether it can be read or written is found out by doing so."""
-    if setting != "auto":
-        return Path(setting).expanduser() if setting else None
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "tl_jax" / "pictures"
-
-
 def _is_readable(table: Table, row: int, at_least: int) -> bool:
     try:
         table.read(row, (at_least, at_least))
@@ -119,42 +109,16 @@ def _is_readable(table: Table, row: int, at_least: int) -> bool:
 def _decode_to_cache(how: Decoder, folder: Path, key: str) -> Pictures:
     """Raises OSError where the folder cannot be written or has no room."""
     began = time.monotonic()
-    scratch = processes.together(lambda: _scratch(folder))
-    try:
+    with ExitStack() as stack:
+        scratch = processes.together(lambda: stack.enter_context(cache_folder.aside(folder, _KIND)))
         pictures = how.run(scratch)
-        processes.together(lambda: _rename(scratch, folder / key))
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        processes.together(lambda: cache_folder.publish(scratch, folder / key))
     size = sum(array.nbytes for array in pictures.arrays)
     how.say(
         f"decoded {counted(len(how.table), 'picture')} in {time.monotonic() - began:.1f} s; "
         f"{size / 1e6:,.0f} MB are kept in {folder / key}"
     )
     return pictures
-
-
-def _scratch(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _sweep(folder)
-    return Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=folder))
-
-
-def _rename(scratch: Path, target: Path) -> None:
-    try:
-        os.replace(scratch, target)
-    except OSError:  # a damaged one is there; or another process was quicker, with the same content
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(scratch, target)
-
-
-def _sweep(folder: Path) -> None:
-    """Removes what killed processes left behind."""
-    for scratch in folder.glob(f"{_SCRATCH}*"):
-        try:
-            if time.time() - scratch.stat().st_mtime > _ABANDONED:
-                shutil.rmtree(scratch, ignore_errors=True)
-        except OSError:
-            continue
 
 
 def _read(folder: Path, n: int, sizes: Sequence[int], host_budget: int) -> Pictures | None:

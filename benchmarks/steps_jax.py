@@ -1,0 +1,117 @@
+"""tl_jax's side of `benchmarks.steps`: the step that a run takes, and its forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import models
+from tl_jax import config as configs
+from tl_jax import job, pretrained, programs, schedule, sharding, step
+from tl_jax.backbones.anatomy import inference_graph, merge
+from tl_jax.data.table import Table
+
+
+class Steps:
+    """A random network of ``arch``, and one batch of ``batch`` pictures of ``size`` pixels.
+
+    ``trained``: blocks that learn, by part. On an accelerator it computes in bfloat16.
+    """
+
+    def __init__(self, arch: Mapping[str, Any], trained: Mapping[str, int], batch: int, size: int) -> None:
+        stages = [
+            dict(
+                name=part,
+                train=train(blocks, arch),
+                duration="1000 steps",
+                schedule="constant",
+                lr=models.LR,
+                weight_decay=models.WEIGHT_DECAY,
+                clip=0.0,
+            )
+            for part, blocks in trained.items()
+        ]
+        config = configs.complete(
+            dict(
+                batch_size=batch,
+                precision="float32" if jax.default_backend() == "cpu" else "bfloat16",
+                data=dict(source=source, image_size=size, cache="", min_val=2),
+                model=dict(arch=dict(arch)),
+                stages=stages or [dict(train="head")],
+            )
+        )
+        self.work = job.prepare(config, say=lambda line: None)
+        self.parts = list(trained)
+        images, labels = models.pictures(batch, size)
+        self.batch = jax.device_put({"image": images, "label": labels}, sharding.batched(self.work.mesh))
+
+    def export(self, folder: str) -> None:
+        """Writes the network for the other side."""
+        network = merge(inference_graph(self.work.model), *self._weights())
+        pretrained.export(network, folder, classes=self.work.data.classes)
+
+    def start(self, part: str) -> float:
+        """Makes ready for `take`; the loss of the first step, or of the forward pass."""
+        params, stats = self._weights()
+        if part == "forward":
+            forward = jax.jit(partial(step.predict, inference_graph(self.work.model), self.work.recipe))
+            logits = forward(params, stats, self.batch["image"])
+            rows = jnp.arange(len(logits))
+            self._once = lambda: forward(params, stats, self.batch["image"])
+            return float(-jax.nn.log_softmax(logits)[rows, self.batch["label"]].mean())
+        number = self.parts.index(part)
+        plan, program = self.work.plans[number], programs.build(self.work, number)
+        trained, frozen = plan.partition(params)
+        moving, still = plan.partition_statistics(stats)
+        # A step overwrites its state in place: nothing else may hold the same memory.
+        state = jax.tree.map(jnp.copy, step.State(trained, moving, program.tx.init(trained), {}))
+        weights = sharding.replicate(self.work.class_weights, self.work.mesh)
+        fixed = step.Fixed(frozen, still, {}, weights)
+        hyper = schedule.hyper(self.work.config, self.work.config.stages[number], plan, 0, 1000, 0)
+        key = sharding.replicate(jax.random.key_data(jax.random.key(0)), self.work.mesh)
+        key = jax.random.wrap_key_data(key)
+        compiled = program.whole.lower(state, fixed, self.batch, None, key, np.int32(0), hyper).compile()
+        self._state = state
+
+        def once() -> jax.Array:
+            self._state, metrics = compiled(self._state, fixed, self.batch, None, key, np.int32(0), hyper)
+            return metrics["loss"]
+
+        self._once = once
+        return float(once())
+
+    def take(self, count: int) -> float:
+        """Takes ``count`` steps, and waits for the last: its loss, or the mean of its logits."""
+        for _ in range(count - 1):
+            self._once()
+        return float(np.asarray(self._once()).mean())
+
+    def _weights(self) -> tuple[Any, Any]:
+        mesh = self.work.mesh
+        return sharding.replicate(self.work.base_params, mesh), sharding.replicate(self.work.base_stats, mesh)
+
+
+def train(blocks: int, arch: Mapping[str, Any]) -> str:
+    """`stages[].train` for the last ``blocks`` blocks; with all of them the stem learns too."""
+    depths: Sequence[int] = arch.get("depths", (3, 4, 6, 3))
+    everything = arch["num_hidden_layers"] if "num_hidden_layers" in arch else sum(depths)
+    return "all" if blocks == everything else f"last {blocks}"
+
+
+def source(config: Any) -> Table:
+    """Black pictures in two classes: a job wants data, of which only the number of classes is used here."""
+    del config
+    names = np.array([f"{i:02d}" for i in range(12)])
+    return Table(
+        ids=names,
+        labels=np.where(np.arange(12) % 2 == 0, "even", "odd"),
+        groups=names,
+        splits=np.repeat(np.array(["train", "val", "test"]), 4),
+        read=lambda i, at_least: np.full((8, 8, 3), i, np.uint8),
+        stamp=str,
+    )

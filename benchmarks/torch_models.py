@@ -1,0 +1,62 @@
+"""What PyTorch's sides share: the parts of a network of `transformers`, and what of it learns."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModelForImageClassification
+from transformers.utils import logging
+
+
+def load(folder: str, device: str, **changes: Any) -> Any:
+    """The network in ``folder``, in float32 and channels last."""
+    logging.disable_progress_bar()
+    # Without a dtype the weights would stay in the file's, which may be half precision.
+    network = AutoModelForImageClassification.from_pretrained(folder, dtype=torch.float32, **changes)
+    return network.to(device, memory_format=torch.channels_last)
+
+
+def device() -> str:
+    """Where to compute. On a CPU, with as many threads as the environment says."""
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def freeze(network: Any, last: int) -> None:
+    """Trains the last ``last`` blocks and what follows them; all of them: the stem too; 0: the classifier
+    alone. What is frozen is in evaluation mode."""
+    parts = list(blocks(network))
+    network.train()
+    if last == len(parts):
+        return
+    frozen = [stem(network), *parts[: len(parts) - last]] if last else [base(network)]
+    for part in frozen:
+        part.eval()
+        part.requires_grad_(False)
+
+
+def groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """What learns, for an optimiser: kernels decay; norms, biases, tokens and positions do not."""
+    learning = [p for p in network.parameters() if p.requires_grad]
+    kernels, others = [p for p in learning if p.ndim in (2, 4)], [p for p in learning if p.ndim not in (2, 4)]
+    return [dict(params=kernels, weight_decay=weight_decay), dict(params=others, weight_decay=0.0)]
+
+
+def base(network: Any) -> nn.Module:
+    return getattr(network, network.base_model_prefix)
+
+
+def stem(network: Any) -> nn.Module:
+    return network.resnet.embedder if hasattr(network, "resnet") else network.vit.embeddings
+
+
+def blocks(network: Any) -> Iterator[nn.Module]:
+    if hasattr(network, "resnet"):
+        for stage in network.resnet.encoder.stages:
+            yield from stage.layers
+    else:
+        yield from network.vit.layers
