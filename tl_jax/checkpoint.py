@@ -22,7 +22,7 @@ def save(folder: Path, number: int, arrays: Tree, record: dict[str, Any]) -> Non
     """Writes one checkpoint and returns when it is on disk. An older one of this number is deleted first."""
     import orbax.checkpoint as ocp
 
-    with _manager(folder) as manager:
+    with _manager(folder, sweep=True) as manager:
         if number in manager.all_steps():
             manager.delete(number)
         manager.save(
@@ -76,11 +76,13 @@ def _is_there(folder: Path) -> bool:
 
 
 @contextmanager
-def _manager(folder: Path) -> Iterator[Any]:
+def _manager(folder: Path, *, sweep: bool = False) -> Iterator[Any]:
+    """``sweep``: removes what killed writes have left. Orbax does so in a thread for which only its ``save``
+    waits: one left behind by a reader would remove what the next ``save`` is writing."""
     import orbax.checkpoint as ocp
 
     options = ocp.CheckpointManagerOptions(
-        enable_async_checkpointing=False, cleanup_tmp_directories=True, create=True
+        enable_async_checkpointing=False, cleanup_tmp_directories=sweep, create=True
     )
     with ocp.CheckpointManager(folder.resolve(), options=options) as manager:
         processes.meet()  # all have seen what is there before one changes it
