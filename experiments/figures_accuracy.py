@@ -41,7 +41,7 @@ def decide(pictures: Split) -> np.ndarray:
     names = model.spec.config["id2label"]
     ours = figures.CLASSES
     theirs = np.array([ours.index(names[str(i)]) for i in range(len(ours))])
-    mesh = make_mesh(1, 1)
+    mesh = make_mesh(1, 1, 1)
     facts = model.spec.preprocess
     recipe = Recipe(
         TASKS["classification"], len(ours), figures.SIZE, model.spec.channels, facts.mean, facts.std

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -22,6 +24,23 @@ def test_arrays_and_record_come_back(tmp_path):
     checkpoint.prune(tmp_path / "last", 2)
     with pytest.raises(FileNotFoundError):
         checkpoint.record(tmp_path / "last", 1)
+
+
+def test_only_saving_removes_what_a_killed_write_left(tmp_path):
+    """A reader that does so in the background takes away what is written next."""
+    checkpoint.save(tmp_path, 1, ARRAYS, {})
+    half = tmp_path / "2.orbax-checkpoint-tmp"
+    half.mkdir()
+    before = threading.enumerate()
+    checkpoint.latest(tmp_path)
+    checkpoint.record(tmp_path, 1)
+    checkpoint.restore(tmp_path, 1, ARRAYS)
+    checkpoint.prune(tmp_path, 1)
+    for thread in set(threading.enumerate()) - set(before):
+        thread.join(timeout=10)
+    assert half.exists()
+    checkpoint.save(tmp_path, 3, ARRAYS, {})
+    assert not half.exists()
 
 
 @pytest.mark.parametrize(

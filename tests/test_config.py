@@ -218,6 +218,8 @@ def test_every_problem_is_in_one_message() -> None:
         (dict(model=dict(pretrained="x", arch=[])), "model.arch: found [] (list)"),
         (dict(accumulate=5), "accumulate: found 5, which does not divide"),
         (dict(accumulate=2, mesh=dict(data=3)), "mesh.data: found 3"),
+        (dict(mesh=dict(fsdp=3)), "mesh.fsdp: found 3; they do not divide a step's 32 pictures"),
+        (dict(mesh=dict(data=8, fsdp=8)), "mesh.fsdp: found 8, which with mesh.data=8 makes 64 devices"),
         (dict(preprocess=dict(mean=[0.5], std=[0.1, 0.1, 0.1])), "preprocess.std: has 3"),
         (dict(preprocess=dict(std=[0.0])), "preprocess.std"),
         (dict(loss=dict(class_weights="balance")), "did you mean 'balanced'?"),

@@ -89,10 +89,17 @@ def test_kept_or_not_the_run_is_the_same(network, stages, changes, folder, tmp_p
         np.testing.assert_allclose(kept[name], leaf, rtol=1e-4, atol=2e-5, err_msg=name)
 
 
-def test_on_eight_devices_as_on_one(folder, tmp_path):
-    settings = config(folder, LAST)
+@pytest.mark.parametrize("mesh", [dict(data=8), dict(data=2, fsdp=4)], ids=["8 × 1", "2 × 4"])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, dict(augment=dict(rotate=5.0, brightness=0.1), cache=dict(prefix="on", views=2))],
+    ids=["pictures", "views"],
+)
+def test_on_eight_devices_as_on_one(changes, mesh, folder, tmp_path):
+    settings = config(folder, LAST, network="wide", **changes)
     (_, one), (_, eight) = (
-        outcome({**settings, "mesh": dict(data=devices)}, tmp_path / f"{devices}") for devices in (1, 8)
+        outcome({**settings, "mesh": mesh}, tmp_path / name)
+        for name, mesh in (("one", dict(data=1)), ("eight", mesh))
     )
     np.testing.assert_allclose(eight, one, rtol=2e-4, atol=2e-5)
 
@@ -189,6 +196,17 @@ def test_streamed_from_disk_the_run_has_the_same_bits(folder, tmp_path):
     (weights, numbers), (others, again) = found
     assert np.array_equal(numbers, again)
     assert all(np.array_equal(weights[name], others[name]) for name in weights)
+
+
+def test_several_processes_keep_nothing_on_disk(folder, monkeypatch):
+    settings = config(folder, LAST)
+    settings["data"] = {**settings["data"], "host_budget": 10_000}
+    job = prepare(complete(settings), lambda line: None)
+    assert f"are kept on the device and in {prefix.folder(job.config)}" in prefix.cut(job, 0).why
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    assert prefix.folder(job.config) is None
+    with pytest.raises(ValueError, match=r"host_budget=10,000, and several processes keep nothing on disk"):
+        prefix.cut(job, 0)
 
 
 def test_a_disk_that_fails_after_the_plan_costs_time_and_not_the_run(folder, tmp_path, monkeypatch):

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import Mesh
 
 from tests.toy import toy
 from tl_jax import defaults, optim, sharding, step
@@ -189,7 +188,7 @@ def test_eight_devices_give_the_losses_of_one(store):
     losses = []
     for devices in (1, 8):
         run = Run(train="all", how=how, ema=0.9)
-        mesh = Mesh(np.asarray(jax.devices()[:devices]), (sharding.DATA,))
+        mesh = sharding.make_mesh(devices, 1, N)
         everywhere, cut = sharding.replicated(mesh), sharding.batched(mesh)
         run.state, run.fixed = jax.device_put((run.state, run.fixed), everywhere)
         run.key = jax.device_put(run.key, everywhere)
@@ -207,7 +206,7 @@ def test_the_work_is_shared_among_devices(store):
     flops = []
     for devices in (1, 8):
         run = Run(train="all")
-        mesh = Mesh(np.asarray(jax.devices()[:devices]), (sharding.DATA,))
+        mesh = sharding.make_mesh(devices, 1, N)
         everywhere = sharding.replicated(mesh)
         index = jax.device_put(np.arange(N, dtype=np.int32), sharding.batched(mesh))
         state, fixed, here, key = jax.device_put((run.state, run.fixed, store, run.key), everywhere)

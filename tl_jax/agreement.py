@@ -79,7 +79,10 @@ def _batch(config: ConfigDict) -> Iterator[Problem]:
     if rest:
         text = f"found {config.accumulate}, which does not divide batch_size={config.batch_size}"
         yield Problem("accumulate", text)
-    elif config.mesh.data > 0 and rows % config.mesh.data:
-        yield Problem(
-            "mesh.data", f"found {config.mesh.data}, which does not divide a step's {rows} pictures"
-        )
+        return
+    data, fsdp = config.mesh.data, config.mesh.fsdp
+    if data > 0 and rows % data:
+        yield Problem("mesh.data", f"found {data}, which does not divide a step's {rows} pictures")
+    elif fsdp > 0 and rows % (max(data, 1) * fsdp):
+        with_data = f", which with mesh.data={data} makes {data * fsdp} devices" if data > 1 else ""
+        yield Problem("mesh.fsdp", f"found {fsdp}{with_data}; they do not divide a step's {rows} pictures")

@@ -32,7 +32,7 @@ def config() -> dict[str, Any]:
         evaluation=evaluation(),
         checkpoint=dict(every="1 epochs"),
         cache=cache(),
-        mesh=dict(data=0),  # devices along the batch; 0 = as many as divide it (over accumulate) evenly
+        mesh=mesh(),
         compilation_cache="auto",  # folder of compiled programs; "auto" = the user's cache, "" = none
     )
 
@@ -155,6 +155,13 @@ def cache() -> dict[str, Any]:
         dtype="auto",  # "float32" | "bfloat16", half of it; "auto" = that of the computation
         dir="auto",  # folder that keeps it for other runs; "auto" = the user's cache, "" = none
         disk_budget=10_000_000_000,  # bytes in that folder; what was unused for longest is deleted
+    )
+
+
+def mesh() -> dict[str, Any]:
+    return dict(
+        data=0,  # devices along the batch alone; 0 = as many as divide it (over accumulate) evenly
+        fsdp=1,  # devices along the batch among which large weights are cut, too; 1 = weights are copied
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tl_jax import evaluation, pretrained
+from tl_jax import evaluation, pretrained, processes, sharding
 from tl_jax.backbones.anatomy import Leaves, merge, split
 from tl_jax.data import Split
 from tl_jax.evaluation import Decision
@@ -42,7 +42,9 @@ def finish(job: Job, workdir: Workdir, predictor: Predictor, params: Leaves, sta
         text = predictions(pictures, logits[name], classes, decision)
         write_text(workdir.predictions(name), text)
     graph, _, _ = split(job.model)
-    pretrained.export(merge(graph, params, stats), workdir.model, classes=classes)
+    model = merge(graph, sharding.fetch(params), sharding.fetch(stats))
+    if processes.is_first():
+        pretrained.export(model, workdir.model, classes=classes)
     return {**measures, "decision": decision.to_dict(), "classes": list(classes)}
 
 

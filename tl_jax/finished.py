@@ -75,7 +75,7 @@ def open_run(workdir: str | Path) -> Finished:
         decision=Decision.from_dict(result["decision"]),
         model=model,
         recipe=recipe,
-        mesh=sharding.make_mesh(1, 1),
+        mesh=sharding.make_mesh(1, 1, 1),
         reading=dict(
             image_size=how["size"],
             channels=how["channels"],

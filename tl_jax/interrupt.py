@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -17,27 +17,33 @@ class Interrupted(SystemExit):
 
 
 class Stop:
-    """The request. ``graceful`` is true while somebody polls `check`."""
+    """The request. ``graceful`` is true while somebody polls `check`. ``agree`` makes one number of those
+    that several processes have (the signal's, or 0), so that all leave at the same call of `check`."""
 
-    def __init__(self) -> None:
+    def __init__(self, agree: Callable[[int], int] = int) -> None:
         self.graceful = False
-        self.signal: int | None = None
+        self.signal = 0
+        self.agree = agree
 
     def check(self) -> None:
         """Raises `Interrupted` if a signal has come."""
-        if self.signal is not None:
-            raise Interrupted(EXIT_CODES[signal.Signals(self.signal)])
+        _leave(self.agree(self.signal))
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        again, self.signal = self.signal is not None, number
+        again, self.signal = self.signal != 0, number
         if again or not self.graceful:
-            self.check()
+            _leave(number)
+
+
+def _leave(number: int) -> None:
+    if number:
+        raise Interrupted(EXIT_CODES[signal.Signals(number)])
 
 
 @contextmanager
-def listening() -> Iterator[Stop]:
+def listening(agree: Callable[[int], int] = int) -> Iterator[Stop]:
     """Listens for SIGTERM and SIGINT in the main thread; a second signal does not wait."""
-    stop = Stop()
+    stop = Stop(agree)
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return

@@ -72,14 +72,16 @@ def prepare(config: ConfigDict, say: Callable[[str], None] = print) -> Job:
     """
     task = tasks.find(config.task)
     rows = config.batch_size // config.accumulate  # pictures that go through the network at once
-    mesh = sharding.make_mesh(config.mesh.data, rows)
+    mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, rows)
     if config.mesh.data == 0 and mesh.size < jax.device_count():
         say(f"note: {mesh.size} of {jax.device_count()} devices are used, as no more divide {rows} pictures")
     name, arch = config.model.pretrained, config.model.arch.to_dict()
     facts = pretrained.inspect(
         name, arch=arch, cache_dir=config.model.cache_dir or None, offline=config.model.offline
     )
-    plans = make_plans(pretrained.outline(facts), config.stages)
+    outline = pretrained.outline(facts)
+    sharding.refuse_idle(split(outline)[1], mesh)
+    plans = make_plans(outline, config.stages)
     for note in idle_settings(config.stages):
         say(note)
     preprocess = overridden(facts.preprocess, config.preprocess, config.data.fit)

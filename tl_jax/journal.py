@@ -20,11 +20,12 @@ PAUSE = 10.0
 
 
 class Journal:
-    """Keeps the records of one run. On a terminal it also draws a live bar; elsewhere plain lines."""
+    """Keeps the records of one run. On a terminal it also draws a live bar; elsewhere plain lines; ``quiet``
+    neither."""
 
-    def __init__(self, workdir: Workdir, *, console: Console | None = None) -> None:
-        self.workdir = workdir
-        self.console = console or Console(highlight=False, soft_wrap=True, emoji=False)
+    def __init__(self, workdir: Workdir, *, console: Console | None = None, quiet: bool = False) -> None:
+        self.workdir, self.quiet = workdir, quiet
+        self.console = console or Console(highlight=False, soft_wrap=True, emoji=False, quiet=quiet)
         self._bar: Progress | None = None
         self._task: Any = None
         self._log = open(workdir.log, "a", encoding="utf-8")  # noqa: SIM115
@@ -70,7 +71,7 @@ class Journal:
                 self._board.add_scalar(name, value, step)
 
     def start_bar(self, step: int, total: int) -> None:
-        if not self.console.is_terminal or not sys.stdout.isatty():
+        if self.quiet or not self.console.is_terminal or not sys.stdout.isatty():
             return
         self._bar = Progress(
             TextColumn("[bold]{task.description}"),

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tl_jax import cache_folder
+from tl_jax import cache_folder, prefix
 from tl_jax.backbones.anatomy import Leaves
 from tl_jax.data import Split
 from tl_jax.job import Job
@@ -42,7 +42,7 @@ def serve(
     budget = job.config.cache.disk_budget
     nbytes = sum(one.nbytes for one in passes)
     in_memory = nbytes <= job.config.data.host_budget
-    folder = cache_folder.locate(job.config.cache.dir, KIND) if nbytes <= budget else None
+    folder = prefix.folder(job.config) if nbytes <= budget else None
     splits = []
     for one in passes:
         entry = cache_folder.entry(folder, KIND, one.digest()) if folder else None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import jax
 
-from tl_jax import freeze, optim
+from tl_jax import freeze, optim, sharding
 from tl_jax.freeze import FROZEN, FreezePlan, part_of
 from tl_jax.job import Job
 from tl_jax.prefix import Cut
@@ -17,9 +17,10 @@ HEADER = ("group", "parts", "parameters", "lr", "decay", "BatchNorm", "optimiser
 
 
 def render(job: Job, cuts: Sequence[Cut], costs: Sequence[Cost] | None = None) -> str:
-    """The plan of every stage as text, and what is kept of its prefix; with ``costs``, FLOPs too."""
+    """The devices, and the plan of every stage as text, and what is kept of its prefix; with ``costs``, FLOPs
+    too."""
     every = freeze.count(job.base_params)
-    lines = []
+    lines = [sharding.describe(job.base_params, job.mesh), ""]
     for number, (plan, stage) in enumerate(zip(job.plans, job.config.stages, strict=True)):
         trained = freeze.count(plan.partition(job.base_params)[0])
         lines.append(

@@ -48,11 +48,12 @@ def over(
 ) -> np.ndarray:
     """What a jitted function of stored pictures (size, h, w, c) uint8 makes of all of them, (n, …), in host
     memory; n is not 0. ``size`` is a multiple of the mesh; ``check`` is as in `Predictor.logits`."""
+    where = sharding.batched(mesh)
     kept: np.ndarray | None = None
     done = 0
-    for images, real in eval_batches(pictures, size):
+    for images, real in eval_batches(pictures, size, sharding.own_rows(size, where)):
         check()
-        found = np.asarray(function(jax.device_put(images, sharding.batched(mesh))))[:real]
+        found = sharding.fetch(function(sharding.put_rows(images, where)))[:real]
         if kept is None:
             kept = np.empty((len(pictures), *found.shape[1:]), found.dtype)
         kept[done : done + real] = found

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -101,6 +102,12 @@ def notes(job: Job) -> Iterator[str]:
                 yield f"note: stage {stage.name!r}: the stem moves, so cache.views does nothing there"
 
 
+def folder(config: ConfigDict) -> Path | None:
+    """The folder that keeps it for other runs, None for none. With several processes there is none: they
+    would have to agree on what each host's disk holds and has room for."""
+    return cache_folder.locate(config.cache.dir, KIND) if jax.process_count() == 1 else None
+
+
 def dtype(config: ConfigDict) -> np.dtype:
     """What is kept is of this dtype."""
     name = config.precision if config.cache.dtype == "auto" else config.cache.dtype
@@ -171,21 +178,23 @@ def _place(job: Job, start: int, views: int) -> tuple[str, str]:
     where = "on the device" if train <= data.device_budget else "in memory"
     if size > data.host_budget:
         too_large = f"it would take {amount(size)}, more than data.host_budget={data.host_budget:,}"
-        folder = cache_folder.locate(cache.dir, KIND)
-        if folder is None:
+        found = folder(job.config)
+        if found is None and jax.process_count() > 1:
+            return "", f"{too_large}, and several processes keep nothing on disk"
+        if found is None:
             return "", f'{too_large}, and cache.dir="" leaves no folder for it'
         if size > cache.disk_budget:
             return "", f"{too_large} and more than cache.disk_budget={cache.disk_budget:,}"
         if cache.prefix == "auto" and jax.default_backend() != "cpu":
             return "", f'{too_large}, and a disk would keep the device waiting (cache.prefix="on" insists)'
         try:
-            with cache_folder.aside(folder, KIND):
-                free = shutil.disk_usage(folder).free + cache_folder.holds(folder, KIND)
+            with cache_folder.aside(found, KIND):
+                free = shutil.disk_usage(found).free + cache_folder.holds(found, KIND)
         except OSError as error:
             return "", f"{too_large}, and cache.dir cannot be written: {error}"
         if free < size:
-            return "", f"{too_large}, and {folder} has room for {free:,} bytes"
-        where = f"on the device and in {folder}" if train <= data.device_budget else f"in {folder}"
+            return "", f"{too_large}, and {found} has room for {free:,} bytes"
+        where = f"on the device and in {found}" if train <= data.device_budget else f"in {found}"
     return f"{amount(size)} are kept {where}, as {one.dtype}", ""
 
 

@@ -44,13 +44,12 @@ class Pass:
         self.views = cut.views if name == "train" else 0
         n = len(self.pictures)
         self.rows = round_up(min(job.config.evaluation.batch_size, n), job.mesh.size)
-        self.key = jax.random.key(job.config.seed)
-        for fold in (VIEWS, number):
-            self.key = jax.random.fold_in(self.key, fold)
+        self.where = sharding.batched(job.mesh)
+        self.key = jax.jit(self._key, out_shardings=sharding.replicated(job.mesh))
         images = jax.ShapeDtypeStruct(
-            (self.rows, *self.pictures.images.shape[1:]), np.uint8, sharding=sharding.batched(job.mesh)
+            (self.rows, *self.pictures.images.shape[1:]), np.uint8, sharding=self.where
         )
-        drawn = (self.key, np.int32(0)) if self.views else ()
+        drawn = (self.key(np.int32(0)), np.int32(0)) if self.views else ()
         function = jax.jit(prefix.function(job, cut.start))
         self.lowered = function.lower(params, stats, images, *drawn)
         self.shape = (max(self.views, 1) * n, *self.lowered.out_info.shape[1:])
@@ -124,16 +123,23 @@ class Pass:
 
     def _batches(self, compiled: Any) -> Iterator[tuple[int, int, jax.Array]]:
         """Where each batch begins, how many of its rows count, and what is made of it, as it is begun."""
-        n = len(self.pictures)
+        n, own = len(self.pictures), sharding.own_rows(self.rows, self.where)
         for view in range(max(self.views, 1)):
-            key = jax.random.fold_in(self.key, view)
+            key = self.key(np.int32(view))
             for at, (images, real) in zip(
-                range(0, n, self.rows), eval_batches(self.pictures, self.rows), strict=True
+                range(0, n, self.rows), eval_batches(self.pictures, self.rows, own), strict=True
             ):
                 drawn = (key, np.int32(at)) if self.views else ()
-                batch = jax.device_put(images, sharding.batched(self.job.mesh))
+                batch = sharding.put_rows(images, self.where)
                 yield view * n + at, real, compiled(self.params, self.stats, batch, *drawn)
+
+    def _key(self, view: Any) -> jax.Array:
+        """The random key of a view of the training pictures."""
+        key = jax.random.key(self.job.config.seed)
+        for fold in (VIEWS, self.number, view):
+            key = jax.random.fold_in(key, fold)
+        return key
 
 
 def _put(values: np.ndarray, at: int, real: int, made: jax.Array) -> None:
-    values[at : at + real] = np.asarray(made)[:real]
+    values[at : at + real] = sharding.fetch(made)[:real]

@@ -36,17 +36,31 @@ def build(job: Job, number: int, start: int | None = None) -> Program:
     graph, _, _ = split(job.model)
     tx = optim.build(job.config.stages[number], plan)
     share = 1 / job.config.accumulate
-
-    def jit(function: Any, *donated: int) -> Any:
-        # Stated, so that a step's state has the layout the next step was compiled for.
-        return jax.jit(function, donate_argnums=donated, out_shardings=sharding.replicated(job.mesh))
-
+    # Stated, so that a step's state has the layout the next step was compiled for.
+    state = sharding.layouts(_outline(job, number, tx), job.mesh)
+    everywhere = sharding.replicated(job.mesh)
     return Program(
         tx,
-        jit(partial(step.train_step, graph, plan, tx, recipe), 0),
-        jit(partial(step.micro_step, graph, recipe, share), 0, 1),
-        jit(partial(step.apply, plan, tx), 0),
+        jax.jit(
+            partial(step.train_step, graph, plan, tx, recipe),
+            donate_argnums=0,
+            out_shardings=(state, everywhere),
+        ),
+        jax.jit(
+            partial(step.micro_step, graph, recipe, share),
+            donate_argnums=(0, 1),
+            out_shardings=(state, state.params, everywhere),
+        ),
+        jax.jit(partial(step.apply, plan, tx), donate_argnums=0, out_shardings=(state, everywhere)),
     )
+
+
+def _outline(job: Job, number: int, tx: optax.GradientTransformationExtraArgs) -> step.State:
+    """A stage's state, with shapes in place of the optimiser's arrays."""
+    trained, _ = job.plans[number].partition(job.base_params)
+    moving, _ = job.plans[number].partition_statistics(job.base_stats)
+    ema = {**trained, **moving} if job.config.ema else {}
+    return step.State(trained, moving, jax.eval_shape(tx.init, trained), ema)
 
 
 @dataclass(frozen=True)
@@ -70,12 +84,12 @@ class Cost:
 
 def cost(job: Job, number: int, start: int | None) -> Cost:
     """What one stage's step costs, by XLA's own count of the compiled programs. ``start``: of the recipe."""
+    job = replace(job, mesh=sharding.make_mesh(1, 1, 1))  # what a device does not do is not counted
     plan, program = job.plans[number], build(job, number, start)
-    trained, frozen = plan.partition(job.base_params)
-    moving, still = plan.partition_statistics(job.base_stats)
-    opt = jax.eval_shape(program.tx.init, trained)
-    ema = {**trained, **moving} if job.config.ema else {}
-    anchors = trained if job.config.loss.l2_sp else {}
+    _, frozen = plan.partition(job.base_params)
+    _, still = plan.partition_statistics(job.base_stats)
+    state = _outline(job, number, program.tx)
+    anchors = state.params if job.config.loss.l2_sp else {}
     weights = jnp.ones(job.recipe.classes, np.float32)
     rows = job.config.batch_size // job.config.accumulate
     if start is None:
@@ -89,7 +103,7 @@ def cost(job: Job, number: int, start: int | None) -> Cost:
     groups = np.zeros(len(plan.groups), np.float32)
     zero = np.float32(0)
     arguments = (
-        step.State(trained, moving, opt, ema),
+        state,
         step.Fixed(frozen, still, anchors, weights),
         batch,
         None,
@@ -103,7 +117,7 @@ def cost(job: Job, number: int, start: int | None) -> Cost:
         _of(predict, job.base_params, job.base_stats, measured) / rows,
         _of(program.whole, *arguments) / rows,
         once,
-        optim.nbytes(optim.moments(opt)),
+        optim.nbytes(optim.moments(state.opt)),
     )
 
 

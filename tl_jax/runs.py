@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Collection
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +13,20 @@ import jax
 from ml_collections import ConfigDict
 
 from tl_jax import config as configs
-from tl_jax import evaluation, named, plan_table, prefix
+from tl_jax import evaluation, named, plan_table, prefix, processes
 from tl_jax.compilation import use_cache
 from tl_jax.finish import finish
 from tl_jax.interrupt import Stop, listening
-from tl_jax.job import prepare
+from tl_jax.job import Job, prepare
 from tl_jax.journal import Journal
 from tl_jax.train import Trainer
 from tl_jax.workdir import Workdir, WorkdirError, write_json, write_text
 
-NEUTRAL = ("compilation_cache", "cache.dir", "data.cache", "data.workers", "model.cache_dir")
-NEUTRAL += ("model.offline", "mesh.data")
-"""Settings that may differ when a run goes on: they change where things lie, not what is computed."""
+LOCAL = ("compilation_cache", "data.workers", "model.cache_dir", "model.offline")
+"""Settings that may differ between the processes of one run: they change where things lie on a host."""
+
+NEUTRAL = (*LOCAL, "cache.dir", "data.cache", "mesh.data", "mesh.fsdp")
+"""Settings that may differ when a run goes on: they do not change what is computed."""
 
 
 def run(config: Any, workdir: str | Path, *, stop: Stop | None = None) -> dict[str, Any]:
@@ -32,26 +36,31 @@ def run(config: Any, workdir: str | Path, *, stop: Stop | None = None) -> dict[s
     was interrupted goes on; a finished one returns its result. ``stop`` is asked between steps whether
     to save and leave (default: on SIGTERM and Ctrl-C). Raises `tl_jax.config.ConfigError` for
     a config with problems, `WorkdirError` where ``workdir`` belongs to another config.
+
+    Where `jax.distributed` has joined several processes, all call this with the same config and a ``workdir``
+    that all can reach; the first one writes it and tells how it goes (docs/devices.md).
     """
     config = configs.complete(config)
-    folder = Workdir(workdir)
-    with folder.locked(), listening() as signals:
-        _claim(folder, config)
-        journal = Journal(folder)
-        try:
-            if folder.result.exists():
-                journal.say(f"{folder.root} holds a finished run; nothing to do. Result: {folder.result}")
-                return json.loads(folder.result.read_text())
-            _say_what_stays_here(config, journal)
-            return _run(config, folder, journal, stop or signals)
-        finally:
-            journal.close()
+    theirs = configs.from_json(processes.from_first(lambda: configs.to_json(config)))
+    processes.refuse(_differences(theirs, config, LOCAL))
+    with ExitStack() as opened:
+        folder, first = Workdir(workdir), processes.is_first()
+        signals = opened.enter_context(listening(processes.highest()))
+        finished = processes.from_first(lambda: _claim(folder, config, opened))
+        own = folder if first else opened.enter_context(folder.elsewhere())
+        journal = opened.enter_context(closing(Journal(own, quiet=not first)))
+        if finished is not None:
+            journal.say(f"{folder.root} holds a finished run; nothing to do. Result: {folder.result}")
+            return finished
+        _say_what_stays_here(config, journal)
+        return _run(config, own, journal, stop or signals)
 
 
 def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> dict[str, Any]:
     began = time.monotonic()
     use_cache(config.compilation_cache)
     job = prepare(config, journal.say)
+    _refuse_others_inputs(job)
     journal.say(job.load_report.summary())
     write_text(folder.load_report, job.load_report.table() + "\n")
     cuts = prefix.cuts(job)
@@ -99,7 +108,19 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
     if job.data.caveat:
         journal.say(f"Remember: {job.data.caveat}.")
     journal.say(f"result: {folder.result}")
+    processes.meet()  # the first has written all of it
     return result
+
+
+def _refuse_others_inputs(job: Job) -> None:
+    """Raises ValueError where this process has read other pictures or weights than the first one."""
+    own = {
+        "data": job.data.fingerprint,
+        "weights": job.load_report.identity,
+        "version of jax": jax.__version__,
+    }
+    theirs = processes.from_first(lambda: own)
+    processes.refuse([f"its {name} are not those of process 0" for name in own if own[name] != theirs[name]])
 
 
 def _say_what_stays_here(config: ConfigDict, journal: Journal) -> None:
@@ -112,11 +133,14 @@ def _say_what_stays_here(config: ConfigDict, journal: Journal) -> None:
             )
 
 
-def _claim(folder: Workdir, config: ConfigDict) -> None:
-    """Makes the folder this config's own, or makes sure that it already is."""
+def _claim(folder: Workdir, config: ConfigDict, opened: ExitStack) -> dict[str, Any] | None:
+    """Locks the folder and makes it this config's own, or makes sure that it already is. The result, if the
+    run is finished."""
+    opened.enter_context(folder.locked())
     refuse_others(folder, config)
     if not _has_begun(folder):
         write_text(folder.config, configs.to_json(config) + "\n")
+    return json.loads(folder.result.read_text()) if folder.result.exists() else None
 
 
 def refuse_others(folder: Workdir, config: ConfigDict) -> None:
@@ -131,12 +155,17 @@ def refuse_others(folder: Workdir, config: ConfigDict) -> None:
             "--workdir, or delete this one"
         )
     theirs = configs.from_json(folder.config.read_text(encoding="utf-8"))
-    lines = [line for line in configs.differences(theirs, config) if line.partition(":")[0] not in NEUTRAL]
+    lines = _differences(theirs, config, NEUTRAL)
     if lines:
         raise WorkdirError(
             f"{folder.root} holds a run of another config; choose another --workdir or undo:\n  "
             + "\n  ".join(lines)
         )
+
+
+def _differences(theirs: ConfigDict, config: ConfigDict, but: Collection[str]) -> list[str]:
+    lines = configs.differences(theirs, config)
+    return [line for line in lines if line.partition(":")[0] not in but]
 
 
 def _has_begun(folder: Workdir) -> bool:

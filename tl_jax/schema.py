@@ -217,6 +217,7 @@ CHECKS: Mapping[str, Check] = {
     "cache.dtype": choice("auto", "float32", "bfloat16"),
     "cache.disk_budget": number(0),
     "mesh.data": number(0),
+    "mesh.fsdp": number(1),
 }
 
 

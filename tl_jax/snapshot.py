@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import jax
+
 from tl_jax import checkpoint, optim, sharding
 from tl_jax.backbones.anatomy import Leaves
 from tl_jax.job import Job
@@ -100,11 +102,11 @@ class Snapshots:
         params, stats = self._base()
         trained, _ = plan.partition(params)
         moving, _ = plan.partition_statistics(stats)
-        moments = optim.moments(optim.build(settings, plan).init(trained))
+        moments = optim.moments(jax.eval_shape(optim.build(settings, plan).init, trained))
         target = {
             "params": self._touched(params, stage),
             "stats": self._touched(stats, stage),
-            "moments": sharding.replicate(moments, self.job.mesh),
+            "moments": sharding.outline(moments, self.job.mesh),
             "ema": {**trained, **moving} if self.job.config.ema else {},
         }
         arrays = checkpoint.restore(self.workdir.last, at, target)
@@ -133,7 +135,7 @@ class Snapshots:
 
     def _base(self) -> tuple[Leaves, Leaves]:
         mesh = self.job.mesh
-        return sharding.replicate(self.job.base_params, mesh), sharding.replicate(self.job.base_stats, mesh)
+        return sharding.place(self.job.base_params, mesh), sharding.place(self.job.base_stats, mesh)
 
     def _touched(self, leaves: Leaves, stage: int) -> Leaves:
         touched = self.job.touched(stage)
@@ -145,6 +147,7 @@ class Snapshots:
             "data": self.job.data.fingerprint,
             "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "devices": self.job.mesh.size,
+            "fsdp": self.job.mesh.shape[sharding.FSDP],
         }
 
     def _check(self, record: Mapping[str, Any], say: Callable[[str], None]) -> None:
@@ -155,7 +158,7 @@ class Snapshots:
                 f"cannot go on in {self.workdir.root}: the {' and the '.join(changed)} changed since this "
                 "run began. Restore them, or start anew in another --workdir."
             )
-        moved = [name for name in ("threads", "devices") if record[name] != now[name]]
+        moved = [name for name in ("threads", "devices", "fsdp") if record.get(name, 1) != now[name]]
         if moved:
-            told = ", ".join(f"{name} {record[name]} → {now[name]}" for name in moved)
+            told = ", ".join(f"{name} {record.get(name, 1)} → {now[name]}" for name in moved)
             say(f"note: going on with another machine shape ({told}): results equal to float tolerance only")

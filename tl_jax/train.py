@@ -43,7 +43,8 @@ class Trainer:
         self.measure_every = job.steps(self.config.select.every)
         self.checkpoint_every = job.steps(self.config.checkpoint.every)
         self.log_every = job.steps(self.config.log_every)
-        self.key = jax.device_put(jax.random.key(self.config.seed), sharding.replicated(job.mesh))
+        everywhere = sharding.replicated(job.mesh)
+        self.key = jax.jit(lambda: jax.random.key(self.config.seed), out_shardings=everywhere)()
         self.class_weights = sharding.replicate(job.class_weights, job.mesh)
         self.feed: Feed | None = None
         self.progress: Progress
@@ -136,7 +137,7 @@ class Trainer:
         anchors: Leaves = {}
         if self.config.loss.l2_sp:
             kept = {p: self.job.base_params[p] for p in trained if p in self.job.pretrained_paths}
-            anchors = sharding.replicate(kept, self.job.mesh)
+            anchors = sharding.place(kept, self.job.mesh)
         self.fixed = step.Fixed(frozen, still, anchors, self.class_weights)
 
     def _serve(self, number: int) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,15 @@ class Workdir:
         return self.root / f"predictions_{split}.csv"
 
     @contextmanager
+    def elsewhere(self) -> Iterator[Workdir]:
+        """For a process that is not to write here: a folder with the same checkpoints, of which every process
+        writes its part; what else is written there is thrown away."""
+        with tempfile.TemporaryDirectory(prefix="tl_jax-") as scratch:
+            folder = Workdir(scratch)
+            folder.last, folder.best = self.last, self.best
+            yield folder
+
+    @contextmanager
     def locked(self) -> Iterator[None]:
         """Keeps a second process out of the folder."""
         try:
@@ -46,7 +56,8 @@ class Workdir:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise WorkdirError(
-                    f"another process is running in {self.root}; wait for it or choose another --workdir"
+                    f"another process is running in {self.root}; wait for it or choose another --workdir "
+                    "(processes of one job need --distributed: docs/devices.md)"
                 ) from None
             yield
 

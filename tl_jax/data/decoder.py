@@ -1,4 +1,6 @@
-"""Decodes every picture of a table, by threads, into memory or into a file."""
+"""Decodes every picture of a table, by threads, into memory or into a file.
+
+Of several processes each decodes its share."""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tl_jax import cache_folder
-from tl_jax.data import decode
+from tl_jax import cache_folder, processes
+from tl_jax.data import decode, shares
 from tl_jax.data.mapped import release
 from tl_jax.data.sources.errors import counted
 from tl_jax.data.table import BadImageError, Table
@@ -97,7 +99,8 @@ class Decoder:
     def run(self, folder: Path | None) -> Pictures:
         """Raises OSError where the folder has no room."""
         try:
-            return self._run(folder, 1 if self.gray or self._looks_gray() else 3)
+            gray = self.gray or all(processes.gather_values(self._looks_gray()))
+            return self._run(folder, 1 if gray else 3)
         except _ColourFoundError:
             return self._run(folder, 3)
 
@@ -112,12 +115,14 @@ class Decoder:
         return True
 
     def _run(self, folder: Path | None, channels: int) -> Pictures:
-        n = len(self.table)
-        arrays = tuple(
-            np.zeros((n, size, size, channels), np.uint8)
-            if folder is None
-            else _reserve(folder / f"{size}.npy", (n, size, size, channels))
-            for size in self.sizes
+        n, own = len(self.table), shares.own(len(self.table))
+        arrays = processes.together(
+            lambda: tuple(
+                np.zeros((n, size, size, channels), np.uint8)
+                if folder is None
+                else _reserve(folder / f"{size}.npy", (n, size, size, channels))
+                for size in self.sizes
+            )
         )
         digests, bad = np.zeros(n, f"U{32 + len(FLAT)}"), {}
         sums = np.zeros((n, len(arrays)), np.uint32)
@@ -140,26 +145,41 @@ class Decoder:
             digests[i] = digest if picture.min() < picture.max() else FLAT + digest
 
         def several(start: int) -> int:
-            rows = range(start, min(start + _CHUNK, n))
+            rows = own[start : start + _CHUNK]
             for i in rows:
                 one(i)
             for array in arrays:
                 release(array)
             return len(rows)
 
-        progress = _Progress(n, self.say)
-        with ThreadPoolExecutor(max(1, self.workers)) as pool:
-            for number in pool.map(several, range(0, n, _CHUNK)):
-                progress.add(number)
-        bad = dict(sorted(bad.items()))
+        progress, colour = _Progress(len(own), self.say), False
+        try:
+            with ThreadPoolExecutor(max(1, self.workers)) as pool:
+                for number in pool.map(several, range(0, len(own), _CHUNK)):
+                    progress.add(number)
+        except _ColourFoundError:
+            colour = True
+        if any(processes.gather_values(colour)):
+            raise _ColourFoundError
+        for array in (*arrays, sums, digests.view(np.uint32).reshape(n, -1)):
+            shares.exchange(array)
+        for array in arrays:
+            release(array)
+        bad = shares.merged(bad)
+        pictures = Pictures(arrays, digests, bad)
         if folder is not None:
-            for array in arrays:
-                if isinstance(array, np.memmap):
-                    array.flush()
-            np.save(folder / "digests.npy", digests)
-            np.save(folder / "sums.npy", sums)
-            (folder / "facts.json").write_text(json.dumps({"bad": bad}))
-        return Pictures(arrays, digests, bad)
+            processes.together(lambda: _write(folder, pictures, sums))
+        return pictures
+
+
+def _write(folder: Path, pictures: Pictures, sums: np.ndarray) -> None:
+    """Puts everything onto the disk. Raises OSError."""
+    for array in pictures.arrays:
+        if isinstance(array, np.memmap):
+            array.flush()
+    np.save(folder / "digests.npy", pictures.digests)
+    np.save(folder / "sums.npy", sums)
+    (folder / "facts.json").write_text(json.dumps({"bad": pictures.bad}))
 
 
 def _reserve(path: Path, shape: tuple[int, ...]) -> np.memmap:

@@ -14,6 +14,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from tl_jax.data import order
 from tl_jax.data.examples import Split
+from tl_jax.sharding import own_rows, put, put_rows
 
 Store = dict[str, jax.Array]
 
@@ -23,8 +24,8 @@ class Feed:
 
     Where the pictures take at most ``device_budget`` bytes they are put on every device once, and a
     batch is an index into them; else each batch is read by a thread, moved ahead of time and handed over.
-    ``sharding`` lays the rows of a batch over the devices. With ``views`` the split holds so many of each
-    picture, as `order.indices` numbers them.
+    ``sharding`` lays the rows of a batch over the devices; a process reads the rows of its own devices. With
+    ``views`` the split holds so many of each picture, as `order.indices` numbers them.
     """
 
     def __init__(
@@ -42,19 +43,17 @@ class Feed:
         self.resident = split.images.nbytes <= device_budget
         self._stream: Any = None
         self._next = -1
+        self._own = own_rows(batch_size, sharding)
         if self.resident:
+            pictures = {"image": split.images[:], "label": split.labels}
             everywhere = NamedSharding(sharding.mesh, PartitionSpec())
-            self._store: Store = {
-                "image": jax.device_put(split.images[:], everywhere),
-                "label": jax.device_put(split.labels, everywhere),
-            }
+            self._store: Store = {name: put(values, everywhere) for name, values in pictures.items()}
 
     def batch(self, step: int) -> tuple[Store, jax.Array | None]:
         """Batch ``step``: pictures (N or B, h, w, c) uint8 and labels int32, and the rows (B,) int32 to
         take from them, or None where they are the batch already."""
         if self.resident:
-            rows = self._rows(step)
-            return self._store, jax.device_put(rows, self.sharding)
+            return self._store, put_rows(self._rows(step), self.sharding)
         if self._stream is None or step != self._next:
             self.close()
             self._stream = self._read_from(step)
@@ -68,8 +67,9 @@ class Feed:
             self._stream = None
 
     def _rows(self, step: int) -> np.ndarray:
+        """This process's rows of batch ``step``."""
         n = len(self.split) // self.views
-        return order.indices(self.seed, step, self.batch_size, n, self.views)
+        return order.indices(self.seed, step, self.batch_size, n, self.views)[self._own]
 
     def _read_from(self, start: int) -> Iterator[Store]:
         import grain.python as grain
@@ -85,7 +85,7 @@ class Feed:
             ready: Store | None = None
             while True:
                 # One batch ahead, so that the copy to the device overlaps the step before.
-                coming = {k: jax.device_put(v, self.sharding) for k, v in next(iterator).items()}
+                coming = {k: put_rows(v, self.sharding) for k, v in next(iterator).items()}
                 if ready is not None:
                     yield ready
                 ready = coming
@@ -93,13 +93,13 @@ class Feed:
             iterator.close()
 
 
-def eval_batches(split: Split, batch_size: int) -> Iterator[tuple[np.ndarray, int]]:
+def eval_batches(split: Split, batch_size: int, own: slice = slice(None)) -> Iterator[tuple[np.ndarray, int]]:
     """Pictures (batch_size, h, w, c) uint8 in order, each once; the last batch is padded with zeros.
-    With each, how many are real."""
+    With each, how many are real. Only the rows ``own`` of each batch are read and given."""
+    first, end, _ = own.indices(batch_size)
     for start in range(0, len(split), batch_size):
-        images = split.images[start : start + batch_size]
-        real = len(images)
-        if real < batch_size:
-            padding = np.zeros((batch_size - real, *images.shape[1:]), images.dtype)
+        images = split.images[start + first : min(start + end, len(split))]
+        if len(images) < end - first:
+            padding = np.zeros((end - first - len(images), *images.shape[1:]), images.dtype)
             images = np.concatenate([images, padding])
-        yield images, real
+        yield images, min(batch_size, len(split) - start)

@@ -15,11 +15,12 @@ import time
 import zlib
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
-from tl_jax import cache_folder
+from tl_jax import cache_folder, processes
 from tl_jax.data.decoder import Decoder, Pictures
 from tl_jax.data.sources.errors import SourceError, counted
 from tl_jax.data.table import BadImageError, Table
@@ -56,11 +57,14 @@ def load(
     """
     key = _key(table, [*sizes, at_least, max_pixels], fit, resample, gray, workers)
     folder = cache_folder.locate(cache, _KIND)
-    if folder is not None and (found := _read(folder / key, len(table), sizes, host_budget)) is not None:
-        # A failing disk or a wrong permission leaves the stamp as it was.
-        if not any(_is_readable(table, row, at_least) for row in found.bad):
-            return found
+    found = _read(folder / key, len(table), sizes, host_budget) if folder is not None else None
+    # A failing disk or a wrong permission leaves the stamp as it was.
+    if found is not None and any(_is_readable(table, row, at_least) for row in found.bad):
         log.warning("pictures that could not be read before can be now: all are decoded again")
+        found = None
+    # Several processes decode together, or not at all.
+    if all(processes.gather_values(found is not None)) and found is not None:
+        return found
     how = Decoder(table, sizes, at_least, fit, resample, gray, workers, say)
     if folder is not None:
         try:
@@ -105,9 +109,10 @@ def _is_readable(table: Table, row: int, at_least: int) -> bool:
 def _decode_to_cache(how: Decoder, folder: Path, key: str) -> Pictures:
     """Raises OSError where the folder cannot be written or has no room."""
     began = time.monotonic()
-    with cache_folder.aside(folder, _KIND) as scratch:
+    with ExitStack() as stack:
+        scratch = processes.together(lambda: stack.enter_context(cache_folder.aside(folder, _KIND)))
         pictures = how.run(scratch)
-        cache_folder.publish(scratch, folder / key)
+        processes.together(lambda: cache_folder.publish(scratch, folder / key))
     size = sum(array.nbytes for array in pictures.arrays)
     how.say(
         f"decoded {counted(len(how.table), 'picture')} in {time.monotonic() - began:.1f} s; "
