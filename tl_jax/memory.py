@@ -1,8 +1,8 @@
 """How glibc gives memory to a process, which can only be said before the process starts.
 
-A training step on a CPU writes gigabytes of intermediate values, and glibc by itself gives such pieces back to
-the system at the end of each step: the next one finds fresh pages, of 4 KB, which the system must first find and
-clear. In pages of 2 MB, and kept from step to step, this takes no time at all; without, up to a third of a step.
+A training step on a CPU writes gigabytes of intermediate values, and glibc by itself gives such pieces back
+to the system at the end of each step: the next one begins with fresh pages, of 4 KB, which the system must
+first find and clear. Pages of 2 MB, kept from step to step, save up to a third of a step.
 """
 
 from __future__ import annotations

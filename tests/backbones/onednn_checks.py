@@ -1,5 +1,5 @@
-"""oneDNN's paths against XLA's own. They are taken on one device only, where tests have eight: this file is run
-as a program by `test_onednn`, and prints what was compared."""
+"""oneDNN's paths against XLA's own. They are taken on one device only, where tests have eight: this file is
+run as a program by `test_onednn`, and prints what was compared."""
 
 import jax
 
@@ -24,11 +24,10 @@ def compare(name, ours, reference, *arguments):
     wide = [argument.astype(jnp.float64) for argument in arguments]
     expected, reference_backward = jax.vjp(reference, *wide)
     grad = numbers(*found.shape)
-    pairs = zip(
-        (found, *backward(grad)), (expected, *reference_backward(grad.astype(jnp.float64))), strict=True
-    )
-    for one, other in pairs:
-        assert one.dtype == jnp.float32 and one.shape == other.shape, name
+    wide_grad = grad.astype(jnp.float64)
+    for one, other in zip((found, *backward(grad)), (expected, *reference_backward(wide_grad)), strict=True):
+        assert one.dtype == jnp.float32, name
+        assert one.shape == other.shape, name
         scale = float(jnp.abs(other).max())
         np.testing.assert_allclose(one / scale, other / scale, atol=3e-6, err_msg=name)
     print("same:", name)
@@ -37,6 +36,11 @@ def compare(name, ours, reference, *arguments):
 def xla(x, kernel, stride):
     with onednn.avoided():
         return convolution.conv(x, kernel, stride=stride)
+
+
+def xla_pool(x):
+    with onednn.avoided():
+        return convolution.max_pool(x)
 
 
 def main():
@@ -89,6 +93,11 @@ def main():
         numbers(3, 2, 6, 6, 4),
         numbers(3, 3, 4, 5),
     )
+    for height, width in ((8, 8), (7, 9), (8, 5), (1, 1)):  # of few values, so that there are equal maxima
+        x = jnp.asarray(RNG.integers(-2, 3, size=(2, height, width, 3)), jnp.float32)
+        compare(f"max-pool of {height} × {width}", convolution.max_pool, xla_pool, x)
+    spoilt = convolution.max_pool(jnp.zeros((1, 4, 4, 1)).at[0, 1, 1].set(jnp.nan).astype(jnp.float32))
+    assert np.isnan(spoilt).all()
     half = [x.astype(jnp.bfloat16) for x in (numbers(2, 6, 6, 4), numbers(3, 3, 4, 5))]
     assert convolution.conv(*half).dtype == jnp.bfloat16
     assert "__onednn" not in jax.jit(convolution.conv).lower(*half).as_text()
