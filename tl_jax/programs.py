@@ -122,11 +122,12 @@ def cost(job: Job, number: int, start: int | None) -> Cost:
 
 
 def _of(function: Any, *arguments: Any) -> float:
-    with onednn.avoided():  # XLA counts nothing in a call of another library
-        return flops(function.lower(*arguments).compile())
+    return flops(function.lower(*arguments).compile())
 
 
 def flops(compiled: jax.stages.Compiled) -> float:
-    """XLA's count for one call on one device; NaN on backends that do not count."""
+    """XLA's count for one call on one device, and that of `onednn`; NaN on backends that do not count."""
     found = compiled.cost_analysis()
-    return float(found.get("flops", float("nan"))) if found else float("nan")
+    if not found:
+        return float("nan")
+    return float(found.get("flops", float("nan"))) + onednn.flops(compiled.as_text() or "")

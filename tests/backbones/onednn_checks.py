@@ -1,6 +1,9 @@
 """oneDNN's paths against XLA's own. They are taken on one device only, where tests have eight: this file is
 run as a program by `test_onednn`, and prints what was compared."""
 
+import os
+from contextlib import contextmanager, nullcontext
+
 import jax
 
 jax.config.update("jax_enable_x64", True)
@@ -8,6 +11,7 @@ jax.config.update("jax_enable_x64", True)
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
+from tl_jax import programs  # noqa: E402
 from tl_jax.backbones import convolution, onednn, product  # noqa: E402
 
 RNG = np.random.default_rng(0)
@@ -34,12 +38,33 @@ def compare(name, ours, reference, *arguments):
 
 
 def xla(x, kernel, stride):
-    with onednn.avoided():
+    with avoided():
         return convolution.conv(x, kernel, stride=stride)
 
 
+@contextmanager
+def avoided():
+    os.environ[onednn.SWITCH] = "0"
+    try:
+        yield
+    finally:
+        del os.environ[onednn.SWITCH]
+
+
+def check_counts(name, function, *arguments):
+    """Operations of a compiled gradient, by our path and by XLA's own: equal but for taps on the border, of
+    which XLA knows that they meet nothing, and for what is done to each number."""
+    counts = []
+    for path in (nullcontext, avoided):
+        with path():
+            gradient = jax.jit(lambda *a: jax.vjp(function, *a)[1](function(*a)))
+            counts.append(programs.flops(gradient.lower(*arguments).compile()))
+    assert 0.95 < counts[0] / counts[1] < 1.15, (name, counts)
+    print("same count:", name)
+
+
 def xla_pool(x):
-    with onednn.avoided():
+    with avoided():
         return convolution.max_pool(x)
 
 
@@ -98,6 +123,8 @@ def main():
         compare(f"max-pool of {height} × {width}", convolution.max_pool, xla_pool, x)
     spoilt = convolution.max_pool(jnp.zeros((1, 4, 4, 1)).at[0, 1, 1].set(jnp.nan).astype(jnp.float32))
     assert np.isnan(spoilt).all()
+    check_counts("convolution", convolution.conv, numbers(2, 32, 32, 16), numbers(3, 3, 16, 24))
+    check_counts("product", product.attention, *(numbers(2, 64, 3, 32) for _ in range(3)))
     half = [x.astype(jnp.bfloat16) for x in (numbers(2, 6, 6, 4), numbers(3, 3, 4, 5))]
     assert convolution.conv(*half).dtype == jnp.bfloat16
     assert "__onednn" not in jax.jit(convolution.conv).lower(*half).as_text()
