@@ -103,6 +103,7 @@ def test_accumulated_on_a_mesh_as_on_one_device(budget, folder, tmp_path):
     assert_alike(outcome(tmp_path / "2"), outcome(tmp_path / "1"))
 
 
+@pytest.mark.slow
 def test_a_cut_run_resumes_with_the_same_bits_and_on_another_mesh_nearly(folder, tmp_path):
     settings = config(folder, "vit", (4, 2), ema=0.9)
     run(settings, tmp_path / "whole")
