@@ -1,9 +1,10 @@
-"""The persistent cache of compiled programs: a second start of the same job compiles nothing."""
+"""The persistent cache of compiled programs: a second start of the same job compiles none of them again."""
 
 from __future__ import annotations
 
 import logging
 import os
+import warnings
 from pathlib import Path
 
 log = logging.getLogger("tl_jax")
@@ -32,5 +33,7 @@ def use_cache(setting: str) -> None:
         log.warning("no compilation cache: %s can be written by others; chmod go-w it", folder)
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
+    # XLA cannot write down a program that calls oneDNN (`backbones.onednn`): it is compiled at each start.
+    warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry.*bad_alloc")
     # Small programs too: there are dozens before the first step, and together they take seconds.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
