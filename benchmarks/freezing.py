@@ -8,35 +8,16 @@ pixels. Steps with different parts frozen take turns; the ratio is to training e
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import pairs
+from benchmarks import models, noise, pairs
 from tl_jax import config as configs
 from tl_jax import job, programs, schedule, step
-from tl_jax.data.table import Table
 
 PARTS = ("all", "last 6", "last 2", "head")
 ROUNDS = 5
-ARCH = dict(
-    model_type="vit", hidden_size=192, num_hidden_layers=12, num_attention_heads=3, intermediate_size=768
-)
-
-
-def noise(config: Any) -> Table:
-    """A source of random pictures in two classes: 32 to train, 50 for validation, 2 to test."""
-    names = np.array([f"{i:03d}" for i in range(84)])
-    return Table(
-        ids=names,
-        labels=np.where(np.arange(84) % 2 == 0, "even", "odd"),
-        groups=names,
-        splits=np.array(["train"] * 32 + ["val"] * 50 + ["test"] * 2),
-        read=lambda i, at_least: np.random.default_rng(i).integers(0, 256, (224, 224, 3), dtype=np.uint8),
-        stamp=str,
-    )
 
 
 def prepared(batch_size: int) -> job.Job:
@@ -44,8 +25,8 @@ def prepared(batch_size: int) -> job.Job:
     config = configs.complete(
         dict(
             batch_size=batch_size,
-            data=dict(source=noise, image_size=224, cache=""),
-            model=dict(pretrained="", arch=ARCH),
+            data=dict(source=noise.source(32, 50, 2, models.SIZE), image_size=models.SIZE, cache=""),
+            model=dict(pretrained="", arch=dict(models.MODELS["vit-tiny"].arch)),
             stages=[dict(name=part, train=part, duration="10 steps", lr=1e-4) for part in PARTS],
         )
     )

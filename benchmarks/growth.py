@@ -42,28 +42,19 @@ LIMIT = 1.1
 
 def one(pictures: int, prefix: bool, folder: str) -> dict[str, float]:
     """Trains on so many pictures in this process: seconds for a picture of training, peak of memory in MB."""
+    from benchmarks import noise
     from tl_jax import run as train
-    from tl_jax.data.table import Table
-
-    names = np.array([f"{i:06d}" for i in range(pictures + 128)])
-
-    def source(config: Any) -> Table:
-        del config
-        return Table(
-            ids=names,
-            labels=np.where(np.arange(len(names)) % 2 == 0, "even", "odd"),
-            groups=names,
-            splits=np.array(["train"] * pictures + ["val"] * 64 + ["test"] * 64),
-            read=lambda i, at_least: np.random.default_rng(i).integers(0, 256, (SIZE, SIZE, 3), np.uint8),
-            stamp=str,
-        )
 
     every = f"{STEPS} steps"
     config = dict(
         batch_size=BATCH,
         log_every=f"{STEPS // 4} steps",
         data=dict(
-            source=source, image_size=SIZE, cache=f"{folder}/pictures", host_budget=10**7, device_budget=0
+            source=noise.source(pictures, 64, 64, SIZE),
+            image_size=SIZE,
+            cache=f"{folder}/pictures",
+            host_budget=10**7,
+            device_budget=0,
         ),
         model=dict(arch=ARCH),
         cache=dict(prefix="auto" if prefix else "off"),

@@ -15,13 +15,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from benchmarks import models, pairs, record
+from benchmarks import models, noise, pairs, record
 from tl_jax import config as configs
 from tl_jax import job, sharding, step
 from tl_jax.data.feed import Feed
-from tl_jax.data.table import Table
 from tl_jax.stepper import Batch, Stepper
 
 DESCRIPTION = "A step with the whole input pipeline against the same on one constant batch."
@@ -39,12 +37,12 @@ class Steps:
     """
 
     def __init__(self, batch: int, device_budget: int | None) -> None:
-        constant = device_budget is None
+        constant, pictures = device_budget is None, noise.source(PICTURES, 4, 4, 256)
         config = configs.complete(
             dict(
                 batch_size=batch,
                 precision="float32" if jax.default_backend() == "cpu" else "bfloat16",
-                data=dict(source=noise, image_size=models.SIZE, cache="", min_val=2),
+                data=dict(source=pictures, image_size=models.SIZE, cache="", min_val=2),
                 model=dict(arch=dict(models.MODELS["vit-tiny"].arch)),
                 augment={} if constant else AUGMENT,
                 stages=[dict(train="all", duration="1000 steps", lr=models.LR)],
@@ -82,20 +80,6 @@ class Steps:
             self.state, metrics = self.stepper(self.state, self.fixed, self._batch(), self.at)
             self.at += 1
         jax.block_until_ready((self.state, metrics))
-
-
-def noise(config: Any) -> Table:
-    """A source of random pictures in two classes."""
-    del config
-    names = np.array([f"{i:04d}" for i in range(PICTURES + 8)])
-    return Table(
-        ids=names,
-        labels=np.where(np.arange(len(names)) % 2 == 0, "even", "odd"),
-        groups=names,
-        splits=np.array(["train"] * PICTURES + ["val"] * 4 + ["test"] * 4),
-        read=lambda i, at_least: np.random.default_rng(i).integers(0, 256, (256, 256, 3), np.uint8),
-        stamp=str,
-    )
 
 
 def main(argv: Sequence[str]) -> int:

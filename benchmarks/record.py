@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.pairs import Samples
+from tl_jax.compilation import threads
 
 DEFAULT = "benchmarks.jsonl"
 _PACKAGES = ("tl_jax", "jax", "jaxlib", "flax", "torch", "transformers", "numpy", "pillow")
@@ -47,7 +48,7 @@ def machine() -> dict[str, Any]:
     """Processor, cores that this process may use, operating system and versions."""
     return {
         "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": threads(),
         "threads": os.environ.get("OMP_NUM_THREADS"),
         "system": platform.platform(),
         "python": platform.python_version(),

@@ -10,11 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import models
+from benchmarks import models, noise
 from tl_jax import config as configs
 from tl_jax import job, pretrained, programs, schedule, sharding, step
 from tl_jax.backbones.anatomy import inference_graph, merge
-from tl_jax.data.table import Table
 
 
 class Steps:
@@ -40,7 +39,7 @@ class Steps:
             dict(
                 batch_size=batch,
                 precision="float32" if jax.default_backend() == "cpu" else "bfloat16",
-                data=dict(source=source, image_size=size, cache="", min_val=2),
+                data=dict(source=noise.source(4, 4, 4, 8), image_size=size, cache="", min_val=2),
                 model=dict(arch=dict(arch)),
                 stages=stages or [dict(train="head")],
             )
@@ -101,17 +100,3 @@ def train(blocks: int, arch: Mapping[str, Any]) -> str:
     depths: Sequence[int] = arch.get("depths", (3, 4, 6, 3))
     everything = arch["num_hidden_layers"] if "num_hidden_layers" in arch else sum(depths)
     return "all" if blocks == everything else f"last {blocks}"
-
-
-def source(config: Any) -> Table:
-    """Black pictures in two classes: a job wants data, of which only the number of classes is used here."""
-    del config
-    names = np.array([f"{i:02d}" for i in range(12)])
-    return Table(
-        ids=names,
-        labels=np.where(np.arange(12) % 2 == 0, "even", "odd"),
-        groups=names,
-        splits=np.repeat(np.array(["train", "val", "test"]), 4),
-        read=lambda i, at_least: np.full((8, 8, 3), i, np.uint8),
-        stamp=str,
-    )

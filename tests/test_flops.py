@@ -11,23 +11,8 @@ from tl_jax import programs
 from tl_jax.config import complete
 from tl_jax.job import prepare
 
-RESNET = dict(
-    model_type="resnet",
-    layer_type="basic",
-    embedding_size=8,
-    hidden_sizes=[16, 24],
-    depths=[2, 2],
-    num_channels=1,
-)
-VIT = dict(
-    model_type="vit",
-    hidden_size=32,
-    num_hidden_layers=4,
-    num_attention_heads=2,
-    intermediate_size=64,
-    patch_size=4,
-    num_channels=1,
-)
+RESNET = {**tiny.ARCH, "embedding_size": 8, "hidden_sizes": [16, 24], "depths": [2, 2]}
+VIT = {**tiny.VIT, "hidden_size": 32, "intermediate_size": 64, "patch_size": 4}
 CHAINS = {
     # Less and less is trained, from step to step by one block or, at the ends, by stem and neck.
     "resnet": ("all", "level 1", "last 3", "level 2", "last 1", "head"),

@@ -18,18 +18,8 @@ from tl_jax.config import complete
 from tl_jax.job import prepare
 from tl_jax.runs import run
 
-VIT = dict(
-    model_type="vit",
-    hidden_size=16,
-    num_hidden_layers=4,
-    num_attention_heads=2,
-    intermediate_size=32,
-    image_size=32,
-    patch_size=8,
-    num_channels=1,
-)
 WIDE = {**tiny.ARCH, "embedding_size": 32, "hidden_sizes": [32, 32]}
-NETWORKS = {"resnet": tiny.ARCH, "vit": VIT, "wide": WIDE}
+NETWORKS = {"resnet": tiny.ARCH, "vit": tiny.VIT, "wide": WIDE}
 
 
 @pytest.fixture(scope="module")

@@ -17,16 +17,7 @@ from tl_jax.interrupt import Interrupted
 from tl_jax.job import prepare
 from tl_jax.runs import run
 
-VIT = dict(
-    model_type="vit",
-    hidden_size=64,
-    num_hidden_layers=2,
-    num_attention_heads=2,
-    intermediate_size=128,
-    image_size=32,
-    patch_size=8,
-    num_channels=1,
-)
+VIT = {**tiny.VIT, "hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 128}
 NETWORKS = {"resnet": {**tiny.ARCH, "hidden_sizes": [8, 24]}, "vit": VIT}
 STAGES = [
     dict(name="head", duration="2 steps", train="head", lr=1e-2),

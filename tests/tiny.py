@@ -16,6 +16,16 @@ ARCH = dict(
     depths=[1, 1],
     num_channels=1,
 )
+VIT = dict(
+    model_type="vit",
+    hidden_size=16,
+    num_hidden_layers=4,
+    num_attention_heads=2,
+    intermediate_size=32,
+    image_size=32,
+    patch_size=8,
+    num_channels=1,
+)
 
 
 def make_folder(root: Path, *, train: int = 24, val: int = 12, test: int = 12, seed: int = 0) -> Path:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from pathlib import Path
+
+from tl_jax import cache_folder
 
 log = logging.getLogger("tl_jax")
 
@@ -18,11 +19,10 @@ def use_cache(setting: str) -> None:
     """
     import jax
 
-    if not setting:
+    folder = cache_folder.locate(setting, "programs")
+    if folder is None:
         jax.config.update("jax_compilation_cache_dir", None)
         return
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = base / "tl_jax" / "programs" if setting == "auto" else Path(setting)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         facts = folder.stat()
@@ -37,3 +37,9 @@ def use_cache(setting: str) -> None:
     warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry.*bad_alloc")
     # Small programs too: there are dozens before the first step, and together they take seconds.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def threads() -> int | None:
+    """Processors that this process may use. XLA:CPU takes a thread for each, and results depend on their
+    number in the last bits."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -14,7 +14,7 @@ import jax
 import jaxlib.version
 import numpy as np
 
-from tl_jax import prefix, sharding
+from tl_jax import compilation, prefix, sharding
 from tl_jax.backbones.anatomy import Leaves
 from tl_jax.data import Split, store
 from tl_jax.data.feed import eval_batches
@@ -85,9 +85,8 @@ class Pass:
         the cut, the pictures in their order, the random key of the views, versions and processors."""
         job, data = self.job, self.job.data
         drawn = (job.config.seed, self.number, self.views) if self.views else ()
-        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         kinds = sorted({device.device_kind for device in job.mesh.devices.flat})
-        flags = os.environ.get("XLA_FLAGS", "")
+        flags, threads = os.environ.get("XLA_FLAGS", ""), compilation.threads()
         facts = (
             *(store.VERSION, jax.__version__, jaxlib.version.__version__, flags, kinds, threads),
             *(self.name, data.fingerprint, self.shape, str(self.dtype), drawn),

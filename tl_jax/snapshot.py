@@ -7,14 +7,13 @@ averages and the `Progress`; of the weights that cannot have changed it holds on
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import jax
 
-from tl_jax import checkpoint, optim, sharding
+from tl_jax import checkpoint, compilation, optim, sharding
 from tl_jax.backbones.anatomy import Leaves
 from tl_jax.job import Job
 from tl_jax.workdir import Workdir, WorkdirError
@@ -145,7 +144,7 @@ class Snapshots:
         return {
             "weights": self.job.load_report.identity,
             "data": self.job.data.fingerprint,
-            "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "threads": compilation.threads(),
             "devices": self.job.mesh.size,
             "fsdp": self.job.mesh.shape[sharding.FSDP],
         }

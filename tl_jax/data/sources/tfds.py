@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from tl_jax import cache_folder
 from tl_jax.data.sources.errors import SourceError, counted, listed, nearest, some
 from tl_jax.data.sources.groups import below_class
 from tl_jax.data.sources.quiet import quiet
@@ -227,8 +228,7 @@ def _folder(root: str, own: bool) -> str | None:
         return str(Path(root).expanduser())
     if os.environ.get("TFDS_DATA_DIR") or not own:
         return os.environ.get("TFDS_DATA_DIR")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return str(cache / "tl_jax" / "tfds")
+    return str(cache_folder.locate("auto", "tfds"))
 
 
 def _first_line(error: Exception) -> str:
