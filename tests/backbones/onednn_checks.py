@@ -10,9 +10,10 @@ jax.config.update("jax_enable_x64", True)
 
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
+from flax import nnx  # noqa: E402
 
 from tl_jax import programs  # noqa: E402
-from tl_jax.backbones import convolution, onednn, product  # noqa: E402
+from tl_jax.backbones import convolution, hf_config, layer_norm, onednn, product  # noqa: E402
 
 RNG = np.random.default_rng(0)
 
@@ -22,14 +23,17 @@ def numbers(*shape):
 
 
 def compare(name, ours, reference, *arguments):
-    """Values and all gradients, the reference's in float64."""
-    assert "__onednn" in jax.jit(ours).lower(*arguments).as_text() or "pool" in name, name
+    """Values, alone and with gradients, and all gradients; the reference's in float64."""
+    called = "__onednn" in jax.jit(ours).lower(*arguments).as_text()
+    assert called or "pool" in name or "norm" in name, name
     found, backward = jax.jit(lambda *a: jax.vjp(ours, *a))(*arguments)
     wide = [argument.astype(jnp.float64) for argument in arguments]
     expected, reference_backward = jax.vjp(reference, *wide)
     grad = numbers(*found.shape)
     wide_grad = grad.astype(jnp.float64)
-    for one, other in zip((found, *backward(grad)), (expected, *reference_backward(wide_grad)), strict=True):
+    found = (jax.jit(ours)(*arguments), found, *backward(grad))
+    expected = (expected, expected, *reference_backward(wide_grad))
+    for one, other in zip(found, expected, strict=True):
         assert one.dtype == jnp.float32, name
         assert one.shape == other.shape, name
         scale = float(jnp.abs(other).max())
@@ -110,6 +114,30 @@ def main():
     compare(
         "attention", product.attention, jax.nn.dot_product_attention, *(numbers(2, 9, 3, 8) for _ in range(3))
     )
+    compare(
+        "layers together",
+        lambda x, q, k: jnp.concatenate(product.together((layer(q), layer(k)), x), axis=-1),
+        lambda x, q, k: jnp.concatenate([x @ q, x @ k], axis=-1),
+        numbers(2, 5, 7),
+        numbers(7, 4),
+        numbers(7, 6),
+    )
+    compare(
+        "GELU of a layer",
+        lambda x, kernel, bias: product.activated(layer(kernel, bias), hf_config.gelu, x),
+        lambda x, kernel, bias: jax.nn.gelu(x @ kernel + bias, approximate=False),
+        numbers(2, 5, 7),
+        numbers(7, 4),
+        numbers(4),
+    )
+    compare(
+        "layer norm",
+        lambda x, scale, bias: layer_norm.normalised(x, scale, bias, 1e-6),
+        lambda x, scale, bias: jax.nn.standardize(x, epsilon=1e-6) * scale + bias,
+        3 * numbers(9, 16) + 5,
+        numbers(16),
+        numbers(16),
+    )
     vmapped = jax.vmap(lambda x, kernel: convolution.conv(x, kernel), in_axes=(0, None))
     compare(
         "convolution under vmap",
@@ -129,6 +157,14 @@ def main():
     assert convolution.conv(*half).dtype == jnp.bfloat16
     assert "__onednn" not in jax.jit(convolution.conv).lower(*half).as_text()
     print("done")
+
+
+def layer(kernel, bias=None):
+    made = nnx.Linear(*kernel.shape, use_bias=bias is not None, rngs=nnx.Rngs(0))
+    made.kernel[...] = kernel
+    if bias is not None:
+        made.bias[...] = bias
+    return made
 
 
 def turned(x, yes):

@@ -15,6 +15,7 @@ from flax import nnx
 from tl_jax import backbones
 from tl_jax.backbones.anatomy import Backbone, Preprocess, merge, run, set_mode, split, statistics
 from tl_jax.pretrained.rules import Ignore, Rule, to_ours, to_theirs
+from tl_jax.programs import flops
 
 _TRANSFORMER: dict[str, Any] = dict(
     hidden_size=8,
@@ -131,7 +132,21 @@ def test_the_call_is_stem_blocks_neck_head(config: dict[str, Any]) -> None:
     assert features.shape == (4, model.spec.features)
     assert logits.shape == (4, OUTPUTS)
     assert logits.dtype == jnp.float32
-    _assert_same(logits, called)
+    np.testing.assert_allclose(logits, called, rtol=1e-5, atol=1e-6)  # `Backbone.last` may compute less
+
+
+def test_the_call_leaves_out_what_the_neck_does_not_read() -> None:
+    """A ViT's neck reads one token: of its two blocks, the last takes far less than the first."""
+    model = _model(CONFIGS["vit"])
+    _mode(model, training=False)
+
+    def whole(images: jax.Array) -> jax.Array:
+        return model.head(model.neck(run(model, model.stem(images))[0]))
+
+    called, every = (
+        flops(jax.jit(function).lower(_images()).compile()) for function in (model.__call__, whole)
+    )
+    assert called < 0.8 * every
 
 
 @every_config

@@ -80,6 +80,11 @@ class Backbone(nnx.Module):
         """The carry as a map (B, h, w, c), prefix tokens dropped."""
         raise NotImplementedError(f"{type(self).__name__} must define feature_map")
 
+    def last(self, carry: Carry, *, key: jax.Array | None = None) -> Carry:
+        """The last block, for the neck alone: a family may leave out what its neck does not read. `run`
+        computes it whole, as taps and feature maps need it."""
+        return self.blocks[-1](carry, key=key)
+
     def depth(self, path: str) -> int:
         """Depth of a parameter path: 0 for the stem, i+1 for block i, n+1 for neck and head."""
         part, _, rest = path.partition("/")
@@ -134,14 +139,26 @@ def onward(
     _, neck_key, head_key, key = _keys(key, len(model.blocks))
     if not isinstance(carry, Mapping):
         return model.head(carry, key=head_key)
-    carry, _ = run(model, carry, start, key=key)
+    carry = _toward_neck(model, carry, start, key=key)
     return model.head(model.neck(carry, key=neck_key), key=head_key)
 
 
 def upto(model: Backbone, inputs: jax.Array, stop: int) -> Carry | jax.Array:
     """What `onward` takes up with ``start=stop``: the model, in inference mode, on normalised inputs."""
-    carry, _ = run(model, model.stem(inputs), stop=min(stop, len(model.blocks)))
+    carry = model.stem(inputs)
+    if stop < len(model.blocks):
+        return run(model, carry, stop=stop)[0]
+    carry = _toward_neck(model, carry, 0)
     return model.neck(carry) if stop > len(model.blocks) else carry
+
+
+def _toward_neck(model: Backbone, carry: Carry, start: int, *, key: jax.Array | None = None) -> Carry:
+    """What the neck reads of all blocks, from block ``start`` on."""
+    end = len(model.blocks) - 1
+    if start > end:
+        return carry
+    carry, _ = run(model, carry, start, end, key=key)
+    return model.last(carry, key=None if key is None else jax.random.fold_in(key, end))
 
 
 class Head(nnx.Module):

@@ -78,6 +78,12 @@ def matmul(a: jax.Array, b: jax.Array, *, transpose_a: bool = False, transpose_b
     return _call("matmul", config, (*a.shape[:-2], rows, columns), a, b)
 
 
+def layer(a: jax.Array, b: jax.Array, bias: jax.Array, *, gelu: bool = False) -> jax.Array:
+    """a (n, in) times b (in, out) plus bias (out,), all float32; if asked, the GELU of that, by erf."""
+    config = {"onednn_matmul_config": {"fusions": {"ops": ["BIAS", "GELU_ERF"] if gelu else ["BIAS"]}}}
+    return _call("matmul", config, (a.shape[0], b.shape[1]), a, b, bias[None])
+
+
 def flops(program: str) -> float:
     """Floating-point operations of the calls in a compiled program's text, in which XLA counts nothing."""
     shapes = {name: _sizes(sizes) for name, sizes in _DEFINITION.findall(program)}
@@ -90,7 +96,9 @@ def flops(program: str) -> float:
 
 
 _DEFINITION = re.compile(r"%(\S+) = f32\[([\d,]*)\]")
-_CALL = re.compile(r'%(\S+) = f32\[.*? custom-call\(%(\S+), %(\S+?)\), custom_call_target="__onednn\$(\w+)"')
+_CALL = re.compile(
+    r'%(\S+) = f32\[.*? custom-call\(%(\S+), %(\S+?)(?:, %\S+)?\), custom_call_target="__onednn\$(\w+)"'
+)
 
 
 def _sizes(text: str) -> tuple[int, ...]:

@@ -17,11 +17,12 @@ from flax import nnx
 
 from tl_jax.backbones import hf_config, product
 from tl_jax.backbones.anatomy import Carry
+from tl_jax.backbones.layer_norm import LayerNorm
 from tl_jax.backbones.product import Linear
 
 
 class Attention(nnx.Module):
-    """Multi-head self-attention: x (B, n, width) → (B, n, width)."""
+    """Multi-head self-attention: x (B, n, width) → (B, n, width), or only its first ``tokens``."""
 
     def __init__(self, config: Mapping[str, Any], *, rngs: nnx.Rngs):
         width, init = config["hidden_size"], normal(config["initializer_range"])
@@ -33,17 +34,19 @@ class Attention(nnx.Module):
         self.out = Linear(width, width, kernel_init=init, rngs=rngs)
         self.dropout = nnx.Dropout(config["attention_probs_dropout_prob"])
 
-    def __call__(self, x: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
-        query, keys, value = (
-            layer(x).reshape(*x.shape[:2], self.heads, -1) for layer in (self.query, self.key, self.value)
-        )
+    def __call__(self, x: jax.Array, *, key: jax.Array | None = None, tokens: int | None = None) -> jax.Array:
+        if tokens is None:
+            made = product.together((self.query, self.key, self.value), x)
+        else:
+            made = [self.query(x[:, :tokens]), *product.together((self.key, self.value), x)]
+        query, keys, value = (part.reshape(*part.shape[:2], self.heads, -1) for part in made)
         if key is None or self.dropout.rate == 0 or self.dropout.deterministic:
             mixed = product.attention(query, keys, value)
         else:  # jax's own attention has no dropout
             scores = jnp.einsum("bqhd,bkhd->bhqk", query, keys) * query.shape[-1] ** -0.5
             weights = jax.nn.softmax(scores.astype(jnp.float32)).astype(x.dtype)
             mixed = jnp.einsum("bhqk,bkhd->bqhd", self.dropout(weights, rngs=key), value)
-        return self.out(mixed.reshape(x.shape))
+        return self.out(mixed.reshape(*mixed.shape[:2], -1))
 
 
 class MLP(nnx.Module):
@@ -57,11 +60,12 @@ class MLP(nnx.Module):
         self.act = hf_config.ACTIVATIONS[config["hidden_act"]]
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return self.fc2(self.act(self.fc1(x)))
+        return self.fc2(product.activated(self.fc1, self.act, x))
 
 
 class Block(nnx.Module):
-    """An encoder layer, norms first: x + attention(norm(x)), then x + mlp(norm(x))."""
+    """An encoder layer, norms first: x + attention(norm(x)), then x + mlp(norm(x)). With ``tokens``, only as
+    many of the first ones are carried on; they have looked at all."""
 
     def __init__(self, config: Mapping[str, Any], *, rngs: nnx.Rngs):
         self.norm1 = layer_norm(config, rngs)
@@ -70,18 +74,18 @@ class Block(nnx.Module):
         self.mlp = MLP(config, rngs=rngs)
         self.dropout = nnx.Dropout(config["hidden_dropout_prob"])
 
-    def __call__(self, carry: Carry, *, key: jax.Array | None = None) -> Carry:
+    def __call__(self, carry: Carry, *, key: jax.Array | None = None, tokens: int | None = None) -> Carry:
         inside, first, second = (None,) * 3 if key is None else jax.random.split(key, 3)
         x = carry["x"]
-        x = x + dropped(self.dropout, self.attention(self.norm1(x), key=inside), first)
+        attended = self.attention(self.norm1(x), key=inside, tokens=tokens)
+        x = x[:, :tokens] + dropped(self.dropout, attended, first)
         x = x + dropped(self.dropout, self.mlp(self.norm2(x)), second)
         return {**carry, "x": x}
 
 
-def layer_norm(config: Mapping[str, Any], rngs: nnx.Rngs) -> nnx.LayerNorm:
+def layer_norm(config: Mapping[str, Any], rngs: nnx.Rngs) -> LayerNorm:
     """Over the last axis, of ``hidden_size``."""
-    width, epsilon = config["hidden_size"], config["layer_norm_eps"]
-    return nnx.LayerNorm(width, epsilon=epsilon, use_fast_variance=False, rngs=rngs)
+    return LayerNorm(config["hidden_size"], epsilon=config["layer_norm_eps"], rngs=rngs)
 
 
 def normal(scale: float) -> jax.nn.initializers.Initializer:

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from tl_jax.backbones import hf_config
+from tl_jax.backbones import hf_config, product
 from tl_jax.backbones.anatomy import Backbone, Carry, Head, Preprocess, Spec
 from tl_jax.backbones.transformer import Block, dropped, layer_norm, normal
 from tl_jax.pretrained.rules import Ignore, Rule
@@ -92,7 +92,7 @@ class Patches(nnx.Module):
         h, w = images.shape[1] // ph, images.shape[2] // pw
         cells = images[:, : h * ph, : w * pw].reshape(-1, h, ph, w, pw, channels)
         cells = cells.transpose(0, 1, 3, 2, 4, 5).reshape(-1, h * w, ph * pw * channels)
-        return cells @ kernel.reshape(-1, width) + self.bias[...].reshape(1, 1, -1)
+        return product.times(cells, kernel.reshape(-1, width)) + self.bias[...].reshape(1, 1, -1)
 
 
 class Stem(nnx.Module):
@@ -142,6 +142,8 @@ class Neck(nnx.Module):
 class ViT(Backbone):
     """See the module docstring; made by `build`."""
 
+    neck: Neck
+
     def __init__(
         self, config: Mapping[str, Any], spec: Spec, *, outputs: int, dropout: float, rngs: nnx.Rngs
     ):
@@ -151,6 +153,10 @@ class ViT(Backbone):
         self.blocks = nnx.List([Block(config, rngs=rngs) for _ in range(config["num_hidden_layers"])])
         self.neck = Neck(config, rngs=rngs)
         self.head = Head(spec.features, outputs, dropout=dropout, rngs=rngs)
+
+    def last(self, carry: Carry, *, key: jax.Array | None = None) -> Carry:
+        """The last block for the tokens that the neck reads: of patches, only keys and values."""
+        return self.blocks[-1](carry, key=key, tokens=self.neck.tokens)
 
     def feature_map(self, carry: Carry) -> jax.Array:
         """The carry's patches as a map (B, h, w, width), class and distillation tokens dropped."""
