@@ -13,7 +13,7 @@ import numpy as np  # noqa: E402
 from flax import nnx  # noqa: E402
 
 from tl_jax import programs  # noqa: E402
-from tl_jax.backbones import convolution, hf_config, layer_norm, onednn, product  # noqa: E402
+from tl_jax.backbones import batch_norm, convolution, hf_config, layer_norm, onednn, product  # noqa: E402
 
 RNG = np.random.default_rng(0)
 
@@ -137,6 +137,14 @@ def main():
         3 * numbers(9, 16) + 5,
         numbers(16),
         numbers(16),
+    )
+    compare(
+        "batch norm",
+        lambda x, scale, bias: batch_norm.normalised(x, scale, bias, 1e-6)[0],
+        lambda x, scale, bias: jax.nn.standardize(x, axis=0, epsilon=1e-6) * scale + bias,
+        3 * numbers(40, 8) + 5,
+        numbers(8),
+        numbers(8),
     )
     vmapped = jax.vmap(lambda x, kernel: convolution.conv(x, kernel), in_axes=(0, None))
     compare(

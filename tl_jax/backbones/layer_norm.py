@@ -1,8 +1,8 @@
 """Layer normalisation (Ba et al. 2016, arXiv:1607.06450), over the last axis.
 
 XLA:CPU writes out every mean as wide as what it is subtracted from, forward and backward. Where `onednn` is
-available, which is to say on one CPU device, sums over the last axis are products with a vector instead, and
-the gradient is its own: together 2.7 times as fast on (32, 197, 192). Elsewhere this is `nnx.LayerNorm`.
+available (on one CPU device) sums over the last axis are products with a vector instead, and the gradient is
+its own. Elsewhere this is `nnx.LayerNorm`.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from flax import nnx
 
 from tl_jax.backbones import hf_config
 from tl_jax.backbones.anatomy import Backbone, Carry, Head, Preprocess, Spec
+from tl_jax.backbones.batch_norm import BatchNorm
 from tl_jax.backbones.convolution import Conv, max_pool
 from tl_jax.pretrained.rules import Ignore, Rule
 from tl_jax.pretrained.transforms import CONV, FIRST_CONV, LINEAR, Transform
@@ -57,8 +58,7 @@ class ConvNorm(nnx.Module):
 
     def __init__(self, inputs: int, outputs: int, size: int, *, stride: int = 1, rngs: nnx.Rngs):
         self.conv = Conv(inputs, outputs, size, stride=stride, rngs=rngs)
-        # PyTorch's momentum of 0.1 is the weight of the new value; here it is that of the old one.
-        self.norm = nnx.BatchNorm(outputs, momentum=0.9, epsilon=1e-5, rngs=rngs)
+        self.norm = BatchNorm(outputs, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         # BatchNorm answers in the precision of its statistics, which stay float32.
