@@ -68,7 +68,7 @@ def test_no_convolution_sits_in_a_loop_or_a_branch(job: Job, number: int) -> Non
         programs.build(job, number),
         arguments(job, number),
     )
-    whole = program.whole.trace(state, fixed, store, index, key, at, hyper)
+    whole = program.gradients.trace(state, fixed, store, index, key, at, hyper.l2_sp)
     total = jax.tree.map(jnp.zeros_like, state.params)
     micro = program.micro.trace(state, total, fixed, store, index[:4], key, at, np.int32(0), hyper.l2_sp)
     for traced in (whole, micro):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from tl_jax import optim, prefix, sharding, step
+from tl_jax import compilation, optim, prefix, sharding, step
 from tl_jax.backbones import onednn
 from tl_jax.backbones.anatomy import inference_graph, split
 from tl_jax.job import Job
@@ -19,13 +19,14 @@ from tl_jax.job import Job
 
 @dataclass(frozen=True)
 class Program:
-    """``whole``: one step on one batch; ``micro`` and ``finish``: the same in pieces (`accumulate`).
-    All overwrite their state in place, and never the frozen leaves."""
+    """The two halves of a step (`tl_jax.step`): ``gradients`` of a batch, or ``micro`` for each piece of it
+    (`accumulate`), then the ``update``. The latter two overwrite their state in place; none does the frozen
+    leaves."""
 
     tx: optax.GradientTransformationExtraArgs
-    whole: Any
+    gradients: Any
     micro: Any
-    finish: Any
+    update: Any
 
 
 def build(job: Job, number: int, start: int | None = None) -> Program:
@@ -42,9 +43,7 @@ def build(job: Job, number: int, start: int | None = None) -> Program:
     return Program(
         tx,
         jax.jit(
-            partial(step.train_step, graph, plan, tx, recipe),
-            donate_argnums=0,
-            out_shardings=(state, everywhere),
+            partial(step.gradient_step, graph, recipe), out_shardings=(state.params, state.stats, everywhere)
         ),
         jax.jit(
             partial(step.micro_step, graph, recipe, share),
@@ -102,27 +101,25 @@ def cost(job: Job, number: int, start: int | None) -> Cost:
     batch = {"image": images, "label": jax.ShapeDtypeStruct((rows,), jnp.int32)}
     groups = np.zeros(len(plan.groups), np.float32)
     zero = np.float32(0)
-    arguments = (
-        state,
-        step.Fixed(frozen, still, anchors, weights),
-        batch,
-        None,
-        jax.random.key(0),
-        np.int32(0),
-        step.Hyper(groups, groups, zero, zero, zero),
-    )
+    hyper = step.Hyper(groups, groups, zero, zero, zero)
+    fixed = step.Fixed(frozen, still, anchors, weights)
+    key = jax.random.key(0)
     recipe = replace(job.recipe, start=start)
     predict = jax.jit(partial(step.predict, inference_graph(job.model), recipe))
     return Cost(
         _of(predict, job.base_params, job.base_stats, measured) / rows,
-        _of(program.whole, *arguments) / rows,
+        (
+            _of(program.gradients, state, fixed, batch, None, key, np.int32(0), zero)
+            + _of(program.update, state, state.params, hyper)
+        )
+        / rows,
         once,
         optim.nbytes(optim.moments(state.opt)),
     )
 
 
 def _of(function: Any, *arguments: Any) -> float:
-    return flops(function.lower(*arguments).compile())
+    return flops(compilation.compiled(function.lower(*arguments)))
 
 
 def flops(compiled: jax.stages.Compiled) -> float:
