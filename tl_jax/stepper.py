@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -41,21 +41,31 @@ class Stepper:
     def compiled(self) -> bool:
         return self.update is not None
 
-    def compile(self, state: step.State, fixed: step.Fixed, batch: Batch, at: int) -> float:
-        """Compiles what a step calls. Returns the floating-point operations of a step for one picture."""
+    def compile(
+        self,
+        state: step.State,
+        fixed: step.Fixed,
+        batch: Batch,
+        at: int,
+        *,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> float:
+        """Compiles what a step calls. Returns the floating-point operations of a step for one picture.
+        ``meanwhile`` is called once while XLA is at work, which leaves Python idle."""
         hyper, key, number = self._hyper(at), self.key, np.int32(at)
         if self.parts == 1:
             first = self.program.gradients.lower(state, fixed, *batch, key, number, hyper.l2_sp)
         else:
-            total = jax.tree.map(jnp.zeros_like, state.params)
-            piece = next(self._pieces(batch))
+            total, piece = jax.tree.map(jnp.zeros_like, state.params), next(self._pieces(batch))
             first = self.program.micro.lower(
                 state, total, fixed, *piece, key, number, np.int32(0), hyper.l2_sp
             )
-        with ThreadPoolExecutor(1) as pool:  # while XLA is at work, Python is free to trace the other half
-            compiling = pool.submit(compilation.compiled, first)
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(compilation.compiled, first)
             update = self.program.update.lower(state, state.params, hyper)
-            self.first, self.update = compiling.result(), compilation.compiled(update)
+            update = pool.submit(compilation.compiled, update)
+            meanwhile()
+            self.first, self.update = first.result(), update.result()
         flops = self.parts * programs.flops(self.first) + programs.flops(self.update)
         return flops / (self.job.config.batch_size / self.job.mesh.size)
 

@@ -180,7 +180,9 @@ class Trainer:
     def _compile(self, stepper: Stepper, stage: str, batch: Batch) -> None:
         """Compiles the stage's step; what a step costs goes into the log and into plan.txt."""
         began = time.monotonic()
-        flops = stepper.compile(self.state, self.fixed, batch, self.progress.step)
+        flops = stepper.compile(
+            self.state, self.fixed, batch, self.progress.step, meanwhile=self.journal.get_ready
+        )
         cost = f"{flops / 1e9:.3g} GFLOP a picture, forward and backward"
         seconds = time.monotonic() - began
         self.journal.say(f"stage {stage!r}: compiled in {seconds:.1f} s; a step takes {cost}")
