@@ -9,12 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from tl_jax import compilation, optim, prefix, sharding, step
 from tl_jax.backbones import onednn
 from tl_jax.backbones.anatomy import inference_graph, split
-from tl_jax.job import Job
+from tl_jax.job import Job, Outline
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,6 @@ class Program:
     (`accumulate`), then the ``update``. The latter two overwrite their state in place; none does the frozen
     leaves."""
 
-    tx: optax.GradientTransformationExtraArgs
     gradients: Any
     micro: Any
     update: Any
@@ -35,13 +33,12 @@ def build(job: Job, number: int, start: int | None = None) -> Program:
     plan = job.plans[number]
     plan.set_modes(job.model)
     graph, _, _ = split(job.model)
-    tx = optim.build(job.config.stages[number], plan)
     share = 1 / job.config.accumulate
+    whole, shapes = update(job.outline, number)
     # Stated, so that a step's state has the layout the next step was compiled for.
-    state = sharding.layouts(_outline(job, number, tx), job.mesh)
+    state = sharding.layouts(shapes, job.mesh)
     everywhere = sharding.replicated(job.mesh)
     return Program(
-        tx,
         jax.jit(
             partial(step.gradient_step, graph, recipe), out_shardings=(state.params, state.stats, everywhere)
         ),
@@ -50,16 +47,21 @@ def build(job: Job, number: int, start: int | None = None) -> Program:
             donate_argnums=(0, 1),
             out_shardings=(state, state.params, everywhere),
         ),
-        jax.jit(partial(step.apply, plan, tx), donate_argnums=0, out_shardings=(state, everywhere)),
+        whole,
     )
 
 
-def _outline(job: Job, number: int, tx: optax.GradientTransformationExtraArgs) -> step.State:
-    """A stage's state, with shapes in place of the optimiser's arrays."""
-    trained, _ = job.plans[number].partition(job.base_params)
-    moving, _ = job.plans[number].partition_statistics(job.base_stats)
-    ema = {**trained, **moving} if job.config.ema else {}
-    return step.State(trained, moving, jax.eval_shape(tx.init, trained), ema)
+def update(outline: Outline, number: int) -> tuple[Any, step.State]:
+    """The second half of a step of one stage, as in `build`, and the shapes and layouts of its state."""
+    plan = outline.plans[number]
+    tx = optim.build(outline.config.stages[number], plan)
+    trained, _ = plan.partition(outline.params)
+    moving, _ = plan.partition_statistics(outline.stats)
+    ema = {**trained, **moving} if outline.config.ema else {}
+    shapes = step.State(trained, moving, jax.eval_shape(tx.init, trained), ema)
+    state = sharding.outline(shapes, outline.mesh)
+    where = sharding.layouts(shapes, outline.mesh), sharding.replicated(outline.mesh)
+    return jax.jit(partial(step.apply, plan, tx), donate_argnums=0, out_shardings=where), state
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def cost(job: Job, number: int, start: int | None) -> Cost:
     plan, program = job.plans[number], build(job, number, start)
     _, frozen = plan.partition(job.base_params)
     _, still = plan.partition_statistics(job.base_stats)
-    state = _outline(job, number, program.tx)
+    _, state = update(job.outline, number)
     anchors = state.params if job.config.loss.l2_sp else {}
     weights = jnp.ones(job.recipe.classes, np.float32)
     rows = job.config.batch_size // job.config.accumulate

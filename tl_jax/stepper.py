@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tl_jax import compilation, programs, schedule, sharding, step
+from tl_jax.early import Early
 from tl_jax.job import Job
 
 Batch = tuple[Mapping[str, jax.Array], jax.Array | None]
@@ -21,13 +22,21 @@ class Stepper:
     """Takes the steps of stage ``number``, which begins at step ``start``.
 
     ``key`` is the run's random key; steps fold their own number into it. ``behind`` is how many blocks
-    batches have behind them, None where they are pictures (`tl_jax.prefix`). `compile` comes before the
-    first step, with that step's arguments.
+    batches have behind them, None where they are pictures (`tl_jax.prefix`). ``early`` may hold a part that
+    is compiled already. `compile` comes before the first step, with that step's arguments.
     """
 
     def __init__(
-        self, job: Job, number: int, *, start: int, key: jax.Array, behind: int | None = None
+        self,
+        job: Job,
+        number: int,
+        *,
+        start: int,
+        key: jax.Array,
+        behind: int | None = None,
+        early: Early | None = None,
     ) -> None:
+        self.number, self.early = number, early or Early()
         self.job, self.start, self.key = job, start, key
         self.settings, self.plan = job.config.stages[number], job.plans[number]
         self.length = job.durations[number]
@@ -62,8 +71,10 @@ class Stepper:
             )
         with ThreadPoolExecutor(2) as pool:
             first = pool.submit(compilation.compiled, first)
-            update = self.program.update.lower(state, state.params, hyper)
-            update = pool.submit(compilation.compiled, update)
+            update = self.early.take(self.number, state)
+            if update is None:
+                lowered = self.program.update.lower(state, state.params, hyper)
+                update = pool.submit(compilation.compiled, lowered)
             meanwhile()
             self.first, self.update = first.result(), update.result()
         flops = self.parts * programs.flops(self.first) + programs.flops(self.update)

@@ -174,14 +174,16 @@ def load_pretrained(
     )
 
 
-def outline(found: facts.Facts) -> Backbone:
-    """The model of these facts: shapes in the place of arrays, and a head of two outputs. Raises
+def outline(
+    found: facts.Facts, *, num_classes: int = 2, image_size: int | None = None, channels: int | None = None
+) -> Backbone:
+    """The model of these facts, with shapes in the place of arrays. The rest is as in `scratch`. Raises
     PretrainedError where there can be no such model."""
     build = _builder(
-        labels.renamed(found.config, labels.default(2)),
+        labels.renamed(found.config, labels.default(num_classes)),
         preprocess=found.preprocess,
-        channels=None,
-        image_size=None,
+        channels=channels,
+        image_size=image_size,
         dropout=0.0,
         seed=0,
     )
