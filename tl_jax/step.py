@@ -221,8 +221,8 @@ def gradient_step(
     """`gradients` of one batch, the first half of a step; `apply` is the second.
 
     ``store`` and ``index`` are what `data.feed.Feed.batch` gives; ``key`` is the run's, and ``step`` is
-    folded into it. They are two programs, because only this one depends on the data's shapes and calls
-    libraries: most of what there is to compile is the update of hundreds of leaves, and that can be kept.
+    folded into it. They are two programs, because only this one runs the network: most of what there is to
+    compile is the update of hundreds of leaves, which needs no data, calls no library and so can be kept.
     """
     key = jax.random.fold_in(key, step)
     return gradients(graph, recipe, state, fixed, take(store, index), key, l2_sp)
