@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from benchmarks import models, noise, pairs
 from tl_jax import config as configs
-from tl_jax import job, programs, schedule, step
+from tl_jax import job, optim, step
+from tl_jax.stepper import Stepper
 
 PARTS = ("all", "last 6", "last 2", "head")
 ROUNDS = 5
@@ -37,21 +37,21 @@ class Step:
     """The compiled step of one stage; a call takes it and waits."""
 
     def __init__(self, work: job.Job, number: int) -> None:
-        plan, program = work.plans[number], programs.build(work, number)
+        plan, stage = work.plans[number], work.config.stages[number]
         trained, frozen = plan.partition(work.base_params)
         moving, still = plan.partition_statistics(work.base_stats)
-        self.state = jax.tree.map(jnp.array, step.State(trained, moving, program.tx.init(trained), {}))
+        self.state = jax.tree.map(
+            jnp.array, step.State(trained, moving, optim.build(stage, plan).init(trained), {})
+        )
         self.fixed = step.Fixed(frozen, still, {}, jnp.ones(work.recipe.classes))
         rows = work.config.batch_size
         images, labels = work.data.train.images[:rows], work.data.train.labels[:rows]
-        self.batch = {"image": jnp.asarray(images), "label": jnp.asarray(labels, jnp.int32)}
-        self.hyper = schedule.hyper(work.config, work.config.stages[number], plan, 0, 10, 0)
-        self.whole = program.whole
+        self.batch = {"image": jnp.asarray(images), "label": jnp.asarray(labels, jnp.int32)}, None
+        self.step = Stepper(work, number, start=0, key=jax.random.key(0))
+        self.step.compile(self.state, self.fixed, self.batch, 0)
 
     def __call__(self) -> None:
-        self.state, metrics = self.whole(
-            self.state, self.fixed, self.batch, None, jax.random.key(0), np.int32(0), self.hyper
-        )
+        self.state, metrics = self.step(self.state, self.fixed, self.batch, 0)
         jax.block_until_ready((self.state, metrics))
 
 

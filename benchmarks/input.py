@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from benchmarks import models, noise, pairs, record
 from tl_jax import config as configs
-from tl_jax import job, sharding, step
+from tl_jax import job, optim, sharding, step
 from tl_jax.data.feed import Feed
 from tl_jax.stepper import Batch, Stepper
 
@@ -55,7 +55,8 @@ class Steps:
         params, stats = sharding.replicate((work.base_params, work.base_stats), mesh)
         trained, frozen = plan.partition(params)
         moving, still = plan.partition_statistics(stats)
-        state = step.State(trained, moving, self.stepper.program.tx.init(trained), {})
+        opt = optim.build(work.config.stages[0], plan).init(trained)
+        state = step.State(trained, moving, opt, {})
         # A step overwrites its state in place: nothing else may hold the same memory.
         self.state = jax.tree.map(jnp.copy, state)
         self.fixed = step.Fixed(frozen, still, {}, sharding.replicate(work.class_weights, mesh))

@@ -12,8 +12,9 @@ import numpy as np
 
 from benchmarks import models, noise
 from tl_jax import config as configs
-from tl_jax import job, pretrained, programs, schedule, sharding, step
+from tl_jax import job, optim, pretrained, sharding, step
 from tl_jax.backbones.anatomy import inference_graph, merge
+from tl_jax.stepper import Stepper
 
 
 class Steps:
@@ -64,21 +65,23 @@ class Steps:
             self._once = lambda: forward(params, stats, self.batch["image"])
             return float(-jax.nn.log_softmax(logits)[rows, self.batch["label"]].mean())
         number = self.parts.index(part)
-        plan, program = self.work.plans[number], programs.build(self.work, number)
+        plan, stage = self.work.plans[number], self.work.config.stages[number]
         trained, frozen = plan.partition(params)
         moving, still = plan.partition_statistics(stats)
         # A step overwrites its state in place: nothing else may hold the same memory.
-        state = jax.tree.map(jnp.copy, step.State(trained, moving, program.tx.init(trained), {}))
+        state = jax.tree.map(
+            jnp.copy, step.State(trained, moving, optim.build(stage, plan).init(trained), {})
+        )
         weights = sharding.replicate(self.work.class_weights, self.work.mesh)
         fixed = step.Fixed(frozen, still, {}, weights)
-        hyper = schedule.hyper(self.work.config, self.work.config.stages[number], plan, 0, 1000, 0)
         key = sharding.replicate(jax.random.key_data(jax.random.key(0)), self.work.mesh)
         key = jax.random.wrap_key_data(key)
-        compiled = program.whole.lower(state, fixed, self.batch, None, key, np.int32(0), hyper).compile()
+        take, batch = Stepper(self.work, number, start=0, key=key), (self.batch, None)
+        take.compile(state, fixed, batch, 0)
         self._state = state
 
         def once() -> jax.Array:
-            self._state, metrics = compiled(self._state, fixed, self.batch, None, key, np.int32(0), hyper)
+            self._state, metrics = take(self._state, fixed, batch, 0)
             return metrics["loss"]
 
         self._once = once

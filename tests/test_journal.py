@@ -65,6 +65,14 @@ def test_text_is_said_as_it_is(journal, capsys):
     assert journal.workdir.log.read_text().endswith(" class :heart: [bold]b[/bold]\n")
 
 
+def test_tensorboard_is_opened_once_and_at_the_latest_by_the_first_record(journal):
+    journal.open(step=0, measured=0)
+    assert not journal.workdir.tensorboard.exists()
+    journal.record(1, {"loss": 1.0})
+    journal.get_ready()
+    assert len(list(journal.workdir.tensorboard.glob("events.*"))) == 1
+
+
 def test_what_is_not_finite_is_null(journal):
     journal.open(step=0, measured=0)
     journal.record(1, {"loss": 1.0, "update_ratio/head": float("inf"), "stage": "a"})

@@ -12,7 +12,7 @@ import pytest
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from tests import tiny
-from tl_jax import programs, schedule, step
+from tl_jax import optim, programs, schedule, step
 from tl_jax.config import complete
 from tl_jax.job import Job, prepare
 
@@ -48,7 +48,7 @@ def arguments(job: Job, number: int) -> tuple[Any, ...]:
     plan = job.plans[number]
     trained, frozen = plan.partition(job.base_params)
     moving, still = plan.partition_statistics(job.base_stats)
-    opt = programs.build(job, number).tx.init(trained)
+    opt = optim.build(job.config.stages[number], plan).init(trained)
     images, labels = job.data.train.images[:8], job.data.train.labels[:8]
     return (
         step.State(trained, moving, opt, {**trained, **moving}),
@@ -68,7 +68,7 @@ def test_no_convolution_sits_in_a_loop_or_a_branch(job: Job, number: int) -> Non
         programs.build(job, number),
         arguments(job, number),
     )
-    whole = program.whole.trace(state, fixed, store, index, key, at, hyper)
+    whole = program.gradients.trace(state, fixed, store, index, key, at, hyper.l2_sp)
     total = jax.tree.map(jnp.zeros_like, state.params)
     micro = program.micro.trace(state, total, fixed, store, index[:4], key, at, np.int32(0), hyper.l2_sp)
     for traced in (whole, micro):

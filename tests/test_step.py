@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -63,7 +64,15 @@ class Run:
             np.float32(ema),
         )
         self.key = jax.random.key(0)
-        self.function = jax.jit(partial(step.train_step, self.graph, self.plan, self.tx, self.recipe))
+        self.function = jax.jit(self.whole)
+
+    def whole(self, state, fixed, store, index, key, number, hyper):
+        """Both halves of a step as one."""
+        grads, stats, loss = step.gradient_step(
+            self.graph, self.recipe, state, fixed, store, index, key, number, hyper.l2_sp
+        )
+        state, metrics = step.apply(self.plan, self.tx, replace(state, stats=stats), grads, hyper)
+        return state, {"loss": loss, **metrics}
 
     def steps(self, store, n, rows=N):
         state, losses = self.state, []

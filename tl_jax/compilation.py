@@ -1,14 +1,22 @@
-"""The persistent cache of compiled programs: a second start of the same job compiles none of them again."""
+"""Compiling, and the persistent cache of compiled programs, which a second start of the same job reads."""
 
 from __future__ import annotations
 
 import logging
+import math
 import os
-import warnings
+import threading
+from typing import TYPE_CHECKING
 
 from tl_jax import cache_folder
 
+if TYPE_CHECKING:
+    import jax
+
 log = logging.getLogger("tl_jax")
+
+_LEAST = "jax_persistent_cache_min_compile_time_secs"
+_one_at_a_time = threading.Lock()
 
 
 def use_cache(setting: str) -> None:
@@ -33,10 +41,28 @@ def use_cache(setting: str) -> None:
         log.warning("no compilation cache: %s can be written by others; chmod go-w it", folder)
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    # XLA cannot write down a program that calls oneDNN (`backbones.onednn`): it is compiled at each start.
-    warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry.*bad_alloc")
     # Small programs too: there are dozens before the first step, and together they take seconds.
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update(_LEAST, 0.0)
+
+
+def compiled(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+    """``lowered.compile()``, for every program that may run a network; from any thread.
+
+    XLA cannot write down a program that calls oneDNN (`backbones.onednn`), nor does it notice: it would read
+    memory that is not there. So such a program is never offered to the cache, and is compiled at each start.
+    """
+    import jax
+
+    calls = "__onednn$" in lowered.as_text()
+    with _one_at_a_time:  # what the cache takes is a setting of the process, not of the program
+        if not calls:
+            return lowered.compile()
+        least = getattr(jax.config, _LEAST)
+        jax.config.update(_LEAST, math.inf)
+        try:
+            return lowered.compile()
+        finally:
+            jax.config.update(_LEAST, least)
 
 
 def threads() -> int | None:

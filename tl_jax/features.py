@@ -98,13 +98,15 @@ def own_pictures(run: Finished) -> dict[str, Split]:
 
 
 def layer_function(model: Any, recipe: Any, layer: str, *, pool: bool) -> Callable[[Any], Any]:
-    """A jitted function from stored pictures (B, size, size, c) uint8 to a layer's output, float32.
+    """A function from stored pictures (B, size, size, c) uint8 to a layer's output, float32, compiled once
+    for each shape.
 
     Raises ValueError, naming the layers there are.
     """
     import jax
     import jax.numpy as jnp
 
+    from tl_jax import compilation
     from tl_jax.backbones.anatomy import inference_graph, merge, run, split
     from tl_jax.step import inputs
 
@@ -117,7 +119,6 @@ def layer_function(model: Any, recipe: Any, layer: str, *, pool: bool) -> Callab
     graph = inference_graph(model)
     _, params, stats = split(model)
 
-    @jax.jit
     def apply(params: Any, stats: Any, images: jax.Array) -> jax.Array:
         network = merge(graph, params, stats)
         carry, _ = run(network, network.stem(inputs(images, recipe)), stop=stop)
@@ -127,7 +128,15 @@ def layer_function(model: Any, recipe: Any, layer: str, *, pool: bool) -> Callab
         features = network.feature_map(carry)
         return jnp.mean(features, axis=(1, 2)) if pool else features
 
-    return lambda images: apply(params, stats, images)
+    compiled: dict[tuple[int, ...], jax.stages.Compiled] = {}
+
+    def function(images: jax.Array) -> jax.Array:
+        if images.shape not in compiled:
+            lowered = jax.jit(apply).lower(params, stats, images)
+            compiled[images.shape] = compilation.compiled(lowered)
+        return compiled[images.shape](params, stats, images)
+
+    return function
 
 
 def save(path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -22,6 +22,18 @@ from tl_jax.tasks import classification
 
 
 @dataclass(frozen=True)
+class Outline:
+    """What is known of a job when its data are read and its weights are not: ``params`` and ``stats`` have
+    shapes in the place of arrays."""
+
+    config: ConfigDict
+    plans: tuple[FreezePlan, ...]
+    mesh: Mesh
+    params: Mapping[str, Any]
+    stats: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Job:
     """Everything a run needs.
 
@@ -49,6 +61,10 @@ class Job:
         """The class to detect: `evaluation.positive`, else the last."""
         return positive_class(self.config.evaluation.positive, self.data.classes)
 
+    @property
+    def outline(self) -> Outline:
+        return Outline(self.config, self.plans, self.mesh, self.base_params, self.base_stats)
+
     def steps(self, text: str, total: int | None = None) -> int:
         """A duration of this job's config in steps."""
         rows = self.config.batch_size
@@ -64,9 +80,11 @@ class Job:
         return frozenset(paths)
 
 
-def prepare(config: ConfigDict, say: Callable[[str], None] = print) -> Job:
+def prepare(
+    config: ConfigDict, say: Callable[[str], None] = print, *, ahead: Callable[[Outline], None] | None = None
+) -> Job:
     """Loads what a completed config names: data, then weights; before either it is known that the plans of
-    all stages can be made.
+    all stages can be made. ``ahead`` may begin what needs no weights.
 
     Raises ValueError (a `PretrainedError`, `SourceError`, `PlanError`, …) that lists what is wrong.
     """
@@ -105,20 +123,23 @@ def prepare(config: ConfigDict, say: Callable[[str], None] = print) -> Job:
 
     channels = 1 if data.channels == 1 and config.model.gray == "sum" else facts.channels
     dropout, seed = config.model.dropout, config.seed
+    outputs = task.outputs(len(data.classes))
+    if ahead is not None:
+        coming = pretrained.outline(facts, num_classes=outputs, image_size=size, channels=channels)
+        _, params, stats = split(coming)
+        ahead(Outline(config, plans, mesh, params, stats))
     common: dict[str, Any] = dict(image_size=size, channels=channels, dropout=dropout, seed=seed)
     if facts.folder is not None:
         model, report = pretrained.load(
             facts.folder,
-            num_classes=task.outputs(len(data.classes)),
+            num_classes=outputs,
             classes=data.classes,
             gray=config.model.gray,
             preprocess=preprocess,
             **common,
         )
     else:
-        model, report = pretrained.scratch(
-            arch, num_classes=task.outputs(len(data.classes)), preprocess=preprocess, **common
-        )
+        model, report = pretrained.scratch(arch, num_classes=outputs, preprocess=preprocess, **common)
     _, params, stats = split(model)
     spec = model.spec
     recipe = Recipe(

@@ -31,6 +31,7 @@ class Journal:
         self._log = open(workdir.log, "a", encoding="utf-8")  # noqa: SIM115
         self._metrics: Any = None
         self._board: Any = None
+        self._purge: int | None = None
         self._said = time.monotonic()
 
     def say(self, text: str) -> None:
@@ -42,8 +43,6 @@ class Journal:
         """Starts the record after ``step``, the last one taken, and ``measured``, the last one at which
         validation was measured: what an interrupted run wrote beyond them is dropped, since it will be
         done again."""
-        from tensorboardX import SummaryWriter
-
         kept = []
         if self.workdir.metrics.exists():
             for line in self.workdir.metrics.read_text(encoding="utf-8").splitlines():
@@ -56,7 +55,15 @@ class Journal:
                     kept.append(line + "\n")
         write_text(self.workdir.metrics, "".join(kept))
         self._metrics = open(self.workdir.metrics, "a", encoding="utf-8")  # noqa: SIM115
-        self._board = SummaryWriter(str(self.workdir.tensorboard), purge_step=step + 1 if step else None)
+        self._purge = step + 1 if step else None
+
+    def get_ready(self) -> None:
+        """Opens the TensorBoard log, once. What it imports takes a second or more where PyTorch is installed;
+        the first `record` does it if nobody has called this at a better time."""
+        if self._board is None:
+            from tensorboardX import SummaryWriter
+
+            self._board = SummaryWriter(str(self.workdir.tensorboard), purge_step=self._purge)
 
     def record(self, step: int, values: Mapping[str, float | str | None]) -> None:
         """One line of metrics.jsonl, and every number as a TensorBoard scalar. What is not finite is null."""
@@ -66,6 +73,7 @@ class Journal:
         }
         self._metrics.write(json.dumps({"step": step, **values}, allow_nan=False) + "\n")
         self._metrics.flush()
+        self.get_ready()
         for name, value in values.items():
             if isinstance(value, int | float):
                 self._board.add_scalar(name, value, step)

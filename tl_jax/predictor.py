@@ -9,17 +9,18 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from tl_jax import sharding, step
+from tl_jax import compilation, sharding, step
 from tl_jax.backbones.anatomy import Backbone, Leaves, inference_graph
 from tl_jax.data.feed import Split, eval_batches
 
 
 class Predictor:
-    """A model in inference mode, compiled once for one batch size."""
+    """A model in inference mode, compiled once for each shape of a batch."""
 
     def __init__(self, model: Backbone, recipe: step.Recipe, mesh: Mesh) -> None:
         self.mesh, self.classes = mesh, recipe.classes
         self._predict = jax.jit(partial(step.predict, inference_graph(model), recipe))
+        self._compiled: dict[tuple[int, ...], jax.stages.Compiled] = {}
 
     def logits(
         self,
@@ -35,7 +36,13 @@ class Predictor:
         if not len(pictures):
             return np.zeros((0, self.classes), np.float32)
         size = round_up(min(batch_size, len(pictures)), self.mesh.size)
-        return over(partial(self._predict, params, stats), pictures, size, self.mesh, check=check)
+        shape = (size, *pictures.images.shape[1:])
+        if shape not in self._compiled:
+            images = jax.ShapeDtypeStruct(
+                shape, pictures.images[:0].dtype, sharding=sharding.batched(self.mesh)
+            )
+            self._compiled[shape] = compilation.compiled(self._predict.lower(params, stats, images))
+        return over(partial(self._compiled[shape], params, stats), pictures, size, self.mesh, check=check)
 
 
 def over(

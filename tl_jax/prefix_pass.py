@@ -105,7 +105,7 @@ class Pass:
 
     def fill(self, values: np.ndarray, say: Callable[[str], None]) -> None:
         """Computes it all. ``say`` gets a line every few seconds."""
-        compiled = self.lowered.compile()
+        compiled = compilation.compiled(self.lowered)
         began = last = time.monotonic()
         running: tuple[int, int, jax.Array] | None = None
         for at, real, made in self._batches(compiled):

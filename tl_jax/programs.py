@@ -9,23 +9,22 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from tl_jax import optim, prefix, sharding, step
+from tl_jax import compilation, optim, prefix, sharding, step
 from tl_jax.backbones import onednn
 from tl_jax.backbones.anatomy import inference_graph, split
-from tl_jax.job import Job
+from tl_jax.job import Job, Outline
 
 
 @dataclass(frozen=True)
 class Program:
-    """``whole``: one step on one batch; ``micro`` and ``finish``: the same in pieces (`accumulate`).
-    All overwrite their state in place, and never the frozen leaves."""
+    """The two halves of a step (`tl_jax.step`): ``gradients`` of a batch, or ``micro`` for each piece of it
+    (`accumulate`), then the ``update``. The latter two overwrite their state in place; none does the frozen
+    leaves."""
 
-    tx: optax.GradientTransformationExtraArgs
-    whole: Any
+    gradients: Any
     micro: Any
-    finish: Any
+    update: Any
 
 
 def build(job: Job, number: int, start: int | None = None) -> Program:
@@ -34,33 +33,35 @@ def build(job: Job, number: int, start: int | None = None) -> Program:
     plan = job.plans[number]
     plan.set_modes(job.model)
     graph, _, _ = split(job.model)
-    tx = optim.build(job.config.stages[number], plan)
     share = 1 / job.config.accumulate
+    whole, shapes = update(job.outline, number)
     # Stated, so that a step's state has the layout the next step was compiled for.
-    state = sharding.layouts(_outline(job, number, tx), job.mesh)
+    state = sharding.layouts(shapes, job.mesh)
     everywhere = sharding.replicated(job.mesh)
     return Program(
-        tx,
         jax.jit(
-            partial(step.train_step, graph, plan, tx, recipe),
-            donate_argnums=0,
-            out_shardings=(state, everywhere),
+            partial(step.gradient_step, graph, recipe), out_shardings=(state.params, state.stats, everywhere)
         ),
         jax.jit(
             partial(step.micro_step, graph, recipe, share),
             donate_argnums=(0, 1),
             out_shardings=(state, state.params, everywhere),
         ),
-        jax.jit(partial(step.apply, plan, tx), donate_argnums=0, out_shardings=(state, everywhere)),
+        whole,
     )
 
 
-def _outline(job: Job, number: int, tx: optax.GradientTransformationExtraArgs) -> step.State:
-    """A stage's state, with shapes in place of the optimiser's arrays."""
-    trained, _ = job.plans[number].partition(job.base_params)
-    moving, _ = job.plans[number].partition_statistics(job.base_stats)
-    ema = {**trained, **moving} if job.config.ema else {}
-    return step.State(trained, moving, jax.eval_shape(tx.init, trained), ema)
+def update(outline: Outline, number: int) -> tuple[Any, step.State]:
+    """The second half of a step of one stage, as in `build`, and the shapes and layouts of its state."""
+    plan = outline.plans[number]
+    tx = optim.build(outline.config.stages[number], plan)
+    trained, _ = plan.partition(outline.params)
+    moving, _ = plan.partition_statistics(outline.stats)
+    ema = {**trained, **moving} if outline.config.ema else {}
+    shapes = step.State(trained, moving, jax.eval_shape(tx.init, trained), ema)
+    state = sharding.outline(shapes, outline.mesh)
+    where = sharding.layouts(shapes, outline.mesh), sharding.replicated(outline.mesh)
+    return jax.jit(partial(step.apply, plan, tx), donate_argnums=0, out_shardings=where), state
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def cost(job: Job, number: int, start: int | None) -> Cost:
     plan, program = job.plans[number], build(job, number, start)
     _, frozen = plan.partition(job.base_params)
     _, still = plan.partition_statistics(job.base_stats)
-    state = _outline(job, number, program.tx)
+    _, state = update(job.outline, number)
     anchors = state.params if job.config.loss.l2_sp else {}
     weights = jnp.ones(job.recipe.classes, np.float32)
     rows = job.config.batch_size // job.config.accumulate
@@ -102,27 +103,25 @@ def cost(job: Job, number: int, start: int | None) -> Cost:
     batch = {"image": images, "label": jax.ShapeDtypeStruct((rows,), jnp.int32)}
     groups = np.zeros(len(plan.groups), np.float32)
     zero = np.float32(0)
-    arguments = (
-        state,
-        step.Fixed(frozen, still, anchors, weights),
-        batch,
-        None,
-        jax.random.key(0),
-        np.int32(0),
-        step.Hyper(groups, groups, zero, zero, zero),
-    )
+    hyper = step.Hyper(groups, groups, zero, zero, zero)
+    fixed = step.Fixed(frozen, still, anchors, weights)
+    key = jax.random.key(0)
     recipe = replace(job.recipe, start=start)
     predict = jax.jit(partial(step.predict, inference_graph(job.model), recipe))
     return Cost(
         _of(predict, job.base_params, job.base_stats, measured) / rows,
-        _of(program.whole, *arguments) / rows,
+        (
+            _of(program.gradients, state, fixed, batch, None, key, np.int32(0), zero)
+            + _of(program.update, state, state.params, hyper)
+        )
+        / rows,
         once,
         optim.nbytes(optim.moments(state.opt)),
     )
 
 
 def _of(function: Any, *arguments: Any) -> float:
-    return flops(function.lower(*arguments).compile())
+    return flops(compilation.compiled(function.lower(*arguments)))
 
 
 def flops(compiled: jax.stages.Compiled) -> float:

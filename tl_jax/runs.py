@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from tl_jax import config as configs
 from tl_jax import evaluation, named, plan_table, prefix, processes
 from tl_jax.compilation import use_cache
+from tl_jax.early import Early
 from tl_jax.finish import finish
 from tl_jax.interrupt import Stop, listening
 from tl_jax.job import Job, prepare
@@ -59,7 +60,8 @@ def run(config: Any, workdir: str | Path, *, stop: Stop | None = None) -> dict[s
 def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> dict[str, Any]:
     began = time.monotonic()
     use_cache(config.compilation_cache)
-    job = prepare(config, journal.say)
+    early = Early()
+    job = prepare(config, journal.say, ahead=None if _has_begun(folder) else early.begin)
     _refuse_others_inputs(job)
     journal.say(job.load_report.summary())
     write_text(folder.load_report, job.load_report.table() + "\n")
@@ -71,7 +73,7 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
         write_text(folder.plan, text + "\n\n")
     journal.say(text)
 
-    trainer = Trainer(job, cuts, folder, journal, stop)
+    trainer = Trainer(job, cuts, folder, journal, stop, early)
     params, stats = trainer.run()
     measures = finish(job, folder, trainer.predictor, params, stats)
 

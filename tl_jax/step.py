@@ -207,10 +207,8 @@ def apply(
     return State(params, state.stats, opt, ema), {"grad_norm": length, "groups": groups}
 
 
-def train_step(
+def gradient_step(
     graph: nnx.GraphDef,
-    plan: FreezePlan,
-    tx: optax.GradientTransformationExtraArgs,
     recipe: Recipe,
     state: State,
     fixed: Fixed,
@@ -218,19 +216,16 @@ def train_step(
     index: jax.Array | None,
     key: jax.Array,
     step: jax.Array,
-    hyper: Hyper,
-) -> tuple[State, Metrics]:
-    """One step on one batch: a pure function of its arguments.
+    l2_sp: jax.Array,
+) -> tuple[Leaves, Leaves, jax.Array]:
+    """`gradients` of one batch, the first half of a step; `apply` is the second.
 
     ``store`` and ``index`` are what `data.feed.Feed.batch` gives; ``key`` is the run's, and ``step`` is
-    folded into it. The metrics are those of `apply`, and ``loss``.
+    folded into it. They are two programs, because only this one runs the network: most of what there is to
+    compile is the update of hundreds of leaves, which needs no data, calls no library and so can be kept.
     """
-    batch = take(store, index)
-    grads, stats, loss = gradients(
-        graph, recipe, state, fixed, batch, jax.random.fold_in(key, step), hyper.l2_sp
-    )
-    state, metrics = apply(plan, tx, replace(state, stats=stats), grads, hyper)
-    return state, {"loss": loss, **metrics}
+    key = jax.random.fold_in(key, step)
+    return gradients(graph, recipe, state, fixed, take(store, index), key, l2_sp)
 
 
 def micro_step(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tl_jax import programs, schedule, sharding, step
+from tl_jax import compilation, programs, schedule, sharding, step
+from tl_jax.early import Early
 from tl_jax.job import Job
 
 Batch = tuple[Mapping[str, jax.Array], jax.Array | None]
@@ -20,54 +22,83 @@ class Stepper:
     """Takes the steps of stage ``number``, which begins at step ``start``.
 
     ``key`` is the run's random key; steps fold their own number into it. ``behind`` is how many blocks
-    batches have behind them, None where they are pictures (`tl_jax.prefix`). `compile` comes before the
-    first step, with that step's arguments.
+    batches have behind them, None where they are pictures (`tl_jax.prefix`). ``early`` may hold a part that
+    is compiled already. `compile` comes before the first step, with that step's arguments.
     """
 
     def __init__(
-        self, job: Job, number: int, *, start: int, key: jax.Array, behind: int | None = None
+        self,
+        job: Job,
+        number: int,
+        *,
+        start: int,
+        key: jax.Array,
+        behind: int | None = None,
+        early: Early | None = None,
     ) -> None:
+        self.number, self.early = number, early or Early()
         self.job, self.start, self.key = job, start, key
         self.settings, self.plan = job.config.stages[number], job.plans[number]
         self.length = job.durations[number]
         self.warmup = job.steps(self.settings.warmup, total=self.length)
         self.program = programs.build(job, number, behind)
         self.parts = job.config.accumulate
-        self.compiled: dict[str, jax.stages.Compiled] = {}
+        self.first: jax.stages.Compiled | None = None
+        self.update: jax.stages.Compiled | None = None
 
-    def compile(self, state: step.State, fixed: step.Fixed, batch: Batch, at: int) -> float:
-        """Compiles what a step calls. Returns the floating-point operations of a step for one picture."""
-        hyper = self._hyper(at)
+    @property
+    def compiled(self) -> bool:
+        return self.update is not None
+
+    def compile(
+        self,
+        state: step.State,
+        fixed: step.Fixed,
+        batch: Batch,
+        at: int,
+        *,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> float:
+        """Compiles what a step calls. Returns the floating-point operations of a step for one picture.
+        ``meanwhile`` is called once while XLA is at work, which leaves Python idle."""
+        hyper, key, number = self._hyper(at), self.key, np.int32(at)
         if self.parts == 1:
-            lowered = self.program.whole.lower(state, fixed, *batch, self.key, np.int32(at), hyper)
-            self.compiled["whole"] = lowered.compile()
+            first = self.program.gradients.lower(state, fixed, *batch, key, number, hyper.l2_sp)
         else:
-            total = jax.tree.map(jnp.zeros_like, state.params)
-            piece = next(self._pieces(batch))
-            micro = self.program.micro.lower(
-                state, total, fixed, *piece, self.key, np.int32(at), np.int32(0), hyper.l2_sp
+            total, piece = jax.tree.map(jnp.zeros_like, state.params), next(self._pieces(batch))
+            first = self.program.micro.lower(
+                state, total, fixed, *piece, key, number, np.int32(0), hyper.l2_sp
             )
-            self.compiled["micro"] = micro.compile()
-            self.compiled["finish"] = self.program.finish.lower(state, total, hyper).compile()
-        calls = {"whole": 1, "micro": self.parts, "finish": 1}
-        flops = sum(calls[name] * programs.flops(compiled) for name, compiled in self.compiled.items())
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(compilation.compiled, first)
+            update = self.early.take(self.number, state)
+            if update is None:
+                lowered = self.program.update.lower(state, state.params, hyper)
+                update = pool.submit(compilation.compiled, lowered)
+            meanwhile()
+            self.first, self.update = first.result(), update.result()
+        flops = self.parts * programs.flops(self.first) + programs.flops(self.update)
         return flops / (self.job.config.batch_size / self.job.mesh.size)
 
     def __call__(
         self, state: step.State, fixed: step.Fixed, batch: Batch, at: int
     ) -> tuple[step.State, step.Metrics]:
         """Step ``at`` of the run. ``state`` is overwritten; use the one that comes back."""
+        assert self.first is not None, "compile comes first"
+        assert self.update is not None
         hyper = self._hyper(at)
         if self.parts == 1:
-            return self.compiled["whole"](state, fixed, *batch, self.key, np.int32(at), hyper)
+            grads, stats, loss = self.first(state, fixed, *batch, self.key, np.int32(at), hyper.l2_sp)
+            state, metrics = self.update(replace(state, stats=stats), grads, hyper)
+            return state, {"loss": loss, **metrics}
         total = jax.tree.map(jnp.zeros_like, state.params)
-        loss: Any = 0.0
+        loss = 0.0
         for part, piece in enumerate(self._pieces(batch)):
-            state, total, share = self.compiled["micro"](
+            state, total, share = self.first(
                 state, total, fixed, *piece, self.key, np.int32(at), np.int32(part), hyper.l2_sp
             )
             loss = loss + share
-        state, metrics = self.compiled["finish"](state, total, hyper)
+        state, metrics = self.update(state, total, hyper)
         return state, {"loss": loss, **metrics}
 
     def _hyper(self, at: int) -> step.Hyper:

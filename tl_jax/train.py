@@ -19,6 +19,7 @@ from tl_jax import kept, optim, sharding, step
 from tl_jax.backbones.anatomy import Leaves
 from tl_jax.data import Split
 from tl_jax.data.feed import Feed
+from tl_jax.early import Early
 from tl_jax.evaluation import is_better, quick
 from tl_jax.interrupt import Interrupted, Stop
 from tl_jax.job import Job
@@ -34,8 +35,16 @@ from tl_jax.workdir import Workdir, write_text
 class Trainer:
     """Takes a job from its first step, or from its last snapshot, to its end."""
 
-    def __init__(self, job: Job, cuts: Sequence[Cut], workdir: Workdir, journal: Journal, stop: Stop) -> None:
-        self.cuts = cuts
+    def __init__(
+        self,
+        job: Job,
+        cuts: Sequence[Cut],
+        workdir: Workdir,
+        journal: Journal,
+        stop: Stop,
+        early: Early | None = None,
+    ) -> None:
+        self.cuts, self.early = cuts, early
         self.job, self.journal, self.stop, self.config = job, journal, stop, job.config
         self.workdir = workdir
         self.snapshots = Snapshots(job, workdir)
@@ -83,7 +92,9 @@ class Trainer:
         with self.clock.paused():
             self._enter(number, snapshot)
         behind = self._serve(number)
-        stepper = Stepper(self.job, number, start=progress.stage_start, key=self.key, behind=behind)
+        stepper = Stepper(
+            self.job, number, start=progress.stage_start, key=self.key, behind=behind, early=self.early
+        )
         end = progress.stage_start + self.job.durations[number]
         metrics: step.Metrics | None = None
         self.stop.graceful = True
@@ -180,7 +191,9 @@ class Trainer:
     def _compile(self, stepper: Stepper, stage: str, batch: Batch) -> None:
         """Compiles the stage's step; what a step costs goes into the log and into plan.txt."""
         began = time.monotonic()
-        flops = stepper.compile(self.state, self.fixed, batch, self.progress.step)
+        flops = stepper.compile(
+            self.state, self.fixed, batch, self.progress.step, meanwhile=self.journal.get_ready
+        )
         cost = f"{flops / 1e9:.3g} GFLOP a picture, forward and backward"
         seconds = time.monotonic() - began
         self.journal.say(f"stage {stage!r}: compiled in {seconds:.1f} s; a step takes {cost}")

@@ -135,14 +135,15 @@ def scratch(
         dropout=dropout,
         seed=seed,
     )
-    _, shapes = _apart(_outline(build, "model.arch"))
+    model = _made(build, "model.arch")  # array by array: compiling all of it as one program takes longer
+    _, shapes = _apart(model)
     report = LoadReport(
         source=found.source,
         initialised=tuple(
             Initialised(path, tuple(leaf.shape), "from scratch") for path, leaf in shapes.items()
         ),
     )
-    return build(), report  # array by array: compiling all of it as one program takes longer
+    return model, report
 
 
 def load_pretrained(
@@ -173,14 +174,16 @@ def load_pretrained(
     )
 
 
-def outline(found: facts.Facts) -> Backbone:
-    """The model of these facts: shapes in the place of arrays, and a head of two outputs. Raises
+def outline(
+    found: facts.Facts, *, num_classes: int = 2, image_size: int | None = None, channels: int | None = None
+) -> Backbone:
+    """The model of these facts, with shapes in the place of arrays. The rest is as in `scratch`. Raises
     PretrainedError where there can be no such model."""
     build = _builder(
-        labels.renamed(found.config, labels.default(2)),
+        labels.renamed(found.config, labels.default(num_classes)),
         preprocess=found.preprocess,
-        channels=None,
-        image_size=None,
+        channels=channels,
+        image_size=image_size,
         dropout=0.0,
         seed=0,
     )
@@ -205,12 +208,32 @@ def _builder(
             channels=channels,
             image_size=image_size,
             dropout=dropout,
-            rngs=nnx.Rngs(seed),
+            rngs=_keys(seed),
         )
         set_mode(model, dropout=False, batch_statistics=False)
         return model
 
     return build
+
+
+class _Counted(nnx.RngStream):
+    """The keys of its base class, counted on the host. That one's counter becomes traced where a model is
+    only outlined, and each key drawn then takes longer than all else that makes a model."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed, tag="default")
+        self.drawn = 0
+
+    def __call__(self) -> jax.Array:
+        self.drawn += 1
+        return jax.random.fold_in(self.key[...], np.uint32(self.drawn - 1))
+
+
+def _keys(seed: int) -> nnx.Rngs:
+    """``nnx.Rngs(seed)``, to the bit."""
+    rngs = nnx.Rngs(seed)
+    rngs.default = _Counted(seed)  # pyright: ignore[reportAttributeAccessIssue]
+    return rngs
 
 
 def _check_numbers(source: str, arrays: files.Arrays, translation: Translation) -> None:
@@ -234,8 +257,12 @@ def _check_channels(
 
 def _outline(build: Callable[[], Backbone], where: str) -> Backbone:
     """The model with shapes in the place of arrays: nothing is computed."""
+    return _made(lambda: nnx.eval_shape(build), where)
+
+
+def _made(build: Callable[[], Backbone], where: str) -> Backbone:
     try:
-        return nnx.eval_shape(build)
+        return build()
     except ValueError as error:
         raise PretrainedError(f"{where}: {error}") from error
 
