@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+import tl_jax
+from tests import tiny
+from tl_jax import compilation
+
 CODE = """
 import sys
 from tl_jax.compilation import use_cache
@@ -49,3 +53,22 @@ def test_a_program_that_calls_onednn_is_never_offered(tmp_path: Path) -> None:
 def test_even_a_small_program_is_kept(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", CODE, str(tmp_path / "programs")], check=True)
     assert list((tmp_path / "programs").glob("*-cache"))
+
+
+@pytest.mark.slow
+def test_ten_learning_rates_are_compiled_once(tmp_path: Path) -> None:
+    """Runs that differ by rates, decays, schedule, warm-up and seed take the same programs."""
+    folder, compiled = tiny.make_folder(tmp_path / "pictures"), []
+    for number in range(10):
+        stage = dict(
+            name="all", train="all", duration="3 steps", lr=10.0**-number, weight_decay=0.01 * (number + 1)
+        )
+        stage |= dict(schedule=("cosine", "constant")[number % 2], warmup=f"{number % 3} steps")
+        config = tiny.config(
+            folder, compilation_cache=str(tmp_path / "programs"), seed=number, stages=[stage]
+        )
+        before, _ = compilation.counts()
+        tl_jax.run(config, tmp_path / f"run {number}")
+        compiled.append(compilation.counts()[0] - before)
+    assert compiled[0] > 2, "a step's two programs, and those around them"
+    assert compiled[1:] == [0] * 9

@@ -6,7 +6,8 @@ import logging
 import math
 import os
 import threading
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 from tl_jax import cache_folder
 
@@ -18,6 +19,9 @@ log = logging.getLogger("tl_jax")
 _LEAST = "jax_persistent_cache_min_compile_time_secs"
 _one_at_a_time = threading.Lock()
 
+_ALL, _READ = "/jax/core/compile/backend_compile_duration", "/jax/compilation_cache/cache_hits"
+_happened: Counter[str] = Counter()
+
 
 def use_cache(setting: str) -> None:
     """``"auto"``: below the user's cache folder; ``""``: none; else a folder.
@@ -27,6 +31,10 @@ def use_cache(setting: str) -> None:
     """
     import jax
 
+    if not _happened:
+        _happened.update({_ALL: 0, _READ: 0})
+        jax.monitoring.register_event_duration_secs_listener(_note)
+        jax.monitoring.register_event_listener(_note)
     folder = cache_folder.locate(setting, "programs")
     if folder is None:
         jax.config.update("jax_compilation_cache_dir", None)
@@ -63,6 +71,17 @@ def compiled(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
             return lowered.compile()
         finally:
             jax.config.update(_LEAST, least)
+
+
+def counts() -> tuple[int, int]:
+    """Programs that XLA compiled, and programs read from the cache instead, in this process since the first
+    `use_cache`. A second number that grows from run to run, and not the first, is as it should be."""
+    return _happened[_ALL] - _happened[_READ], _happened[_READ]
+
+
+def _note(event: str, *_: float, **__: Any) -> None:
+    if event in _happened:
+        _happened[event] += 1
 
 
 def threads() -> int | None:

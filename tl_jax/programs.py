@@ -34,7 +34,7 @@ def build(job: Job, number: int, start: int | None = None) -> Program:
     plan.set_modes(job.model)
     graph, _, _ = split(job.model)
     share = 1 / job.config.accumulate
-    whole, shapes = update(job.outline, number)
+    second, shapes = update(job.outline, number)
     # Stated, so that a step's state has the layout the next step was compiled for.
     state = sharding.layouts(shapes, job.mesh)
     everywhere = sharding.replicated(job.mesh)
@@ -47,7 +47,7 @@ def build(job: Job, number: int, start: int | None = None) -> Program:
             donate_argnums=(0, 1),
             out_shardings=(state, state.params, everywhere),
         ),
-        whole,
+        second,
     )
 
 

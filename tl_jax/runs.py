@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from tl_jax import config as configs
 from tl_jax import evaluation, named, plan_table, prefix, processes
-from tl_jax.compilation import use_cache
+from tl_jax.compilation import counts, use_cache
 from tl_jax.early import Early
 from tl_jax.finish import finish
 from tl_jax.interrupt import Stop, listening
@@ -60,6 +60,7 @@ def run(config: Any, workdir: str | Path, *, stop: Stop | None = None) -> dict[s
 def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> dict[str, Any]:
     began = time.monotonic()
     use_cache(config.compilation_cache)
+    before = counts()
     early = Early()
     job = prepare(config, journal.say, ahead=None if _has_begun(folder) else early.begin)
     _refuse_others_inputs(job)
@@ -76,6 +77,9 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
     trainer = Trainer(job, cuts, folder, journal, stop, early)
     params, stats = trainer.run()
     measures = finish(job, folder, trainer.predictor, params, stats)
+
+    compiled, read = (now - then for now, then in zip(counts(), before, strict=True))
+    journal.say(f"XLA compiled {compiled} programs; {read} were kept from an earlier run and read")
 
     progress = trainer.progress
     result = {

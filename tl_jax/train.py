@@ -53,7 +53,7 @@ class Trainer:
         self.checkpoint_every = job.steps(self.config.checkpoint.every)
         self.log_every = job.steps(self.config.log_every)
         everywhere = sharding.replicated(job.mesh)
-        self.key = jax.jit(lambda: jax.random.key(self.config.seed), out_shardings=everywhere)()
+        self.key = jax.jit(jax.random.key, out_shardings=everywhere)(np.int32(self.config.seed))
         self.class_weights = sharding.replicate(job.class_weights, job.mesh)
         self.feed: Feed | None = None
         self.progress: Progress
