@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from benchmarks import models, noise, pairs
 from tl_jax import config as configs
-from tl_jax import job, optim, step
+from tl_jax import job, memory, optim, step
 from tl_jax.stepper import Stepper
 
 PARTS = ("all", "last 6", "last 2", "head")
@@ -67,4 +67,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    memory.tune()  # as a command of tl_jax does
     pairs.run(main)

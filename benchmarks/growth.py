@@ -4,8 +4,8 @@
 
 Even the smallest set is larger than the memory it is allowed (`data.host_budget`, `data.device_budget`), so
 that pictures stream. Each size is a process of its own, which says its time for a picture and its peak of
-resident memory. With ``--prefix`` the lower blocks are frozen and what they make of the pictures is kept
-(`cache.prefix`), where the budget lets it.
+resident memory. With ``--prefix`` the lower blocks are frozen, and what they make of the pictures is computed
+and kept on disk (`cache.prefix`) before the steps that are timed.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy as np
 
 from benchmarks import pairs, record
 from benchmarks.jobs import run
+from tl_jax import memory
 
 DESCRIPTION = "Time for a picture and peak memory with 1, 4 and 16 times the data."
 TIMES = (1, 4, 16)
@@ -45,7 +46,7 @@ def one(pictures: int, prefix: bool, folder: str) -> dict[str, float]:
     from benchmarks import noise
     from tl_jax import run as train
 
-    every = f"{STEPS} steps"
+    every, workdir = f"{STEPS} steps", Path(tempfile.mkdtemp(dir=folder))
     config = dict(
         batch_size=BATCH,
         log_every=f"{STEPS // 4} steps",
@@ -57,14 +58,13 @@ def one(pictures: int, prefix: bool, folder: str) -> dict[str, float]:
             device_budget=0,
         ),
         model=dict(arch=ARCH),
-        cache=dict(prefix="auto" if prefix else "off"),
+        cache=dict(prefix="on" if prefix else "off", dir=str(workdir / "kept")),
         compilation_cache=f"{folder}/programs",
         select=dict(every=every),
         checkpoint=dict(every=every),
         evaluation=dict(bootstrap=0),
         stages=[dict(train="last 1" if prefix else "all", duration=every)],
     )
-    workdir = Path(tempfile.mkdtemp(dir=folder))
     began = time.perf_counter()
     train(config, workdir / "run")
     lines = [json.loads(line) for line in (workdir / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -118,4 +118,5 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    memory.tune()  # as a command of tl_jax does
     pairs.run(main)

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from benchmarks import models, noise, pairs, record
 from tl_jax import config as configs
-from tl_jax import job, optim, sharding, step
+from tl_jax import job, memory, optim, sharding, step
 from tl_jax.data.feed import Feed
 from tl_jax.stepper import Batch, Stepper
 
@@ -106,4 +106,5 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    memory.tune()  # as a command of tl_jax does
     pairs.run(main)

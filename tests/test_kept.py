@@ -16,7 +16,7 @@ from tests import tiny
 from tests.test_prefix import config
 from tl_jax import kept, prefix, prefix_pass, sharding
 from tl_jax.config import complete
-from tl_jax.data import augment, order
+from tl_jax.data import Rows, augment, order
 from tl_jax.data.feed import Feed
 from tl_jax.job import prepare
 
@@ -91,10 +91,10 @@ def test_beyond_the_memorys_budget_it_stays_in_its_file(folder, tmp_path, ran):
     on_disk = [serve(job(folder, tmp_path / "b", data=dict(host_budget=10_000))) for _ in range(2)]
     assert ran == ["val", "train"] * 2
     for found in on_disk:
-        assert all(isinstance(array, np.memmap) for array in found)
-        assert same(in_memory, found)
+        assert all(isinstance(rows, Rows) and isinstance(rows.array, np.memmap) for rows in found)
+        assert same(in_memory, [rows[:] for rows in found])
     shutil.rmtree(tmp_path / "b")
-    assert same(in_memory, on_disk[1]), "an entry may be deleted while it is used"
+    assert same(in_memory, [rows[:] for rows in on_disk[1]]), "an entry may be deleted while it is used"
 
 
 ANOTHER = {

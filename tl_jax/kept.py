@@ -21,11 +21,14 @@ import numpy as np
 from tl_jax import cache_folder, prefix
 from tl_jax.backbones.anatomy import Leaves
 from tl_jax.data import Split
+from tl_jax.data.mapped import release
 from tl_jax.job import Job
 from tl_jax.prefix import KIND, Cut, amount
 from tl_jax.prefix_pass import Pass
 
 log = logging.getLogger("tl_jax")
+
+_ROWS = 1024  # that are read of a mapped file before its pages are given back
 
 
 def serve(
@@ -135,5 +138,9 @@ def _read(entry: Path, one: Pass, *, verify: bool) -> np.ndarray | None:
 
 def _sums(values: np.ndarray) -> np.ndarray:
     """A check sum of each row, (n,) uint32."""
-    rows = values.reshape(len(values), -1).view(np.uint8)
-    return np.fromiter((zlib.crc32(row.data) for row in rows), np.uint32, len(rows))
+    rows, sums = values.reshape(len(values), -1).view(np.uint8), np.empty(len(values), np.uint32)
+    for number, row in enumerate(rows):
+        sums[number] = zlib.crc32(row.data)
+        if number % _ROWS == 0:
+            release(values)
+    return sums

@@ -16,8 +16,9 @@ import numpy as np
 
 from tl_jax import compilation, prefix, sharding
 from tl_jax.backbones.anatomy import Leaves
-from tl_jax.data import Split, store
+from tl_jax.data import Rows, Split, store
 from tl_jax.data.feed import eval_batches
+from tl_jax.data.mapped import release
 from tl_jax.data.sources.errors import counted
 from tl_jax.freeze import part_of
 from tl_jax.job import Job
@@ -71,13 +72,15 @@ class Pass:
         return f"{views}{counted(len(self.pictures), 'picture')} of {self.name}"
 
     def split(self, values: np.ndarray) -> Split:
-        """The split with ``values`` in the place of its pictures; each view is an example of its own."""
+        """The split with ``values`` in the place of its pictures, in their file where there is one; each view
+        is an example of its own."""
         tiled = {
             name: np.tile(getattr(self.pictures, name), max(self.views, 1))
             for name in ("ids", "labels", "groups")
         }
         columns = {key: np.tile(column, max(self.views, 1)) for key, column in self.pictures.columns.items()}
-        return replace(self.pictures, **tiled, columns=columns, images=values)
+        images = Rows(values, np.arange(len(values))) if isinstance(values, np.memmap) else values
+        return replace(self.pictures, **tiled, columns=columns, images=images)
 
     def digest(self) -> str:
         """Of everything that decides what will be made, to its bits: the program itself as XLA gets it (the
@@ -142,3 +145,4 @@ class Pass:
 
 def _put(values: np.ndarray, at: int, real: int, made: jax.Array) -> None:
     values[at : at + real] = sharding.fetch(made)[:real]
+    release(values)

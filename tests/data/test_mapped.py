@@ -32,7 +32,7 @@ def filled(path: Path) -> np.ndarray:
 
 def test_what_was_written_is_kept(tmp_path: Path) -> None:
     array, before = filled(tmp_path / "a.npy"), resident()
-    release(array)
+    release(array[1:].reshape(-1))  # a view of the file is a way to all of it
     assert before - resident() > 0.9 * MEGABYTES
     assert (array[:, 0, 0, 0] == np.arange(N)).all()
 

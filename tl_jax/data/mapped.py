@@ -14,6 +14,8 @@ def release(array: np.ndarray) -> None:
     nothing is lost, what was written included. Else a process would hold all it ever read, and be as large
     as its data set.
     """
-    file = array.base if isinstance(array, np.memmap) else None
+    file: object = array
+    while isinstance(file, np.ndarray):  # a view's base may be a view
+        file = file.base
     if isinstance(file, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         file.madvise(mmap.MADV_DONTNEED)
