@@ -1,7 +1,7 @@
 """Whole jobs, from the start of the process to the measures on the test split, tl_jax against PyTorch.
 
 tl_jax runs cold (no compiled program is kept from before) and warm (those of the same job are). Pictures are
-decoded anew every time, on both sides.
+decoded anew every time, on both sides, and a frozen prefix is run anew.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Jobs:
                 f"--config.data.root={self.data}",
                 f"--config.data.group={self.group}",
                 f"--config.data.cache={folder}/pictures",
+                f"--config.cache.dir={folder}/prefix",
                 f"--config.model.pretrained={self.weights}",
                 f"--config.compilation_cache={programs}",
                 f"--workdir={folder}/run",

@@ -92,7 +92,12 @@ class StopAfter(Stop):
             raise Interrupted(EXIT_CODES[signal.SIGTERM])
 
 
-@pytest.mark.parametrize("name", STAGES)
+LONG = ("averages, accumulated", "unfreezing")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in STAGES]
+)
 def test_stopped_again_and_again_it_ends_the_same(name, folder, tmp_path):
     config = tiny.config(folder, **STAGES[name])
     whole, broken = tmp_path / "whole", tmp_path / "broken"

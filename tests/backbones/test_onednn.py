@@ -33,6 +33,7 @@ def available():
         pytest.skip("this processor, system or jaxlib is not among those where oneDNN is used")
 
 
+@pytest.mark.slow
 def test_values_and_gradients_are_those_of_xla(available):
     found = _python("-m", "tests.backbones.onednn_checks")
     assert found.returncode == 0, found.stdout + found.stderr

@@ -142,6 +142,7 @@ def test_no_patient_number_is_in_two_splits() -> None:
     assert len(numbers) == len(set(numbers))
 
 
+@pytest.mark.slow
 def test_pixels_alone_do_not_tell() -> None:
     """On the data set's own pictures; docs/pretraining.md has the figure for all of them."""
     spans = ((0, 240), (400, 460), (520, 640))
