@@ -61,7 +61,9 @@ def compiled(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
     """
     import jax
 
-    calls = "__onednn$" in lowered.as_text()
+    from tl_jax.backbones import onednn
+
+    calls = onednn.available() and "__onednn$" in lowered.as_text()
     with _one_at_a_time:  # what the cache takes is a setting of the process, not of the program
         if not calls:
             return lowered.compile()

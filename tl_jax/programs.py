@@ -20,8 +20,9 @@ from tl_jax.job import Job, Outline
 class Program:
     """The two halves of a step (`tl_jax.step`): ``gradients`` of a batch, or ``micro`` for each piece of it
     (`accumulate`), then the ``update``. The latter two overwrite their state in place; none does the frozen
-    leaves."""
+    leaves. ``state``: the shapes and layouts of what they pass on."""
 
+    state: step.State
     gradients: Any
     micro: Any
     update: Any
@@ -39,6 +40,7 @@ def build(job: Job, number: int, start: int | None = None) -> Program:
     state = sharding.layouts(shapes, job.mesh)
     everywhere = sharding.replicated(job.mesh)
     return Program(
+        shapes,
         jax.jit(
             partial(step.gradient_step, graph, recipe), out_shardings=(state.params, state.stats, everywhere)
         ),
@@ -89,7 +91,7 @@ def cost(job: Job, number: int, start: int | None) -> Cost:
     plan, program = job.plans[number], build(job, number, start)
     _, frozen = plan.partition(job.base_params)
     _, still = plan.partition_statistics(job.base_stats)
-    _, state = update(job.outline, number)
+    state = program.state
     anchors = state.params if job.config.loss.l2_sp else {}
     weights = jnp.ones(job.recipe.classes, np.float32)
     rows = job.config.batch_size // job.config.accumulate
