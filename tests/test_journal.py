@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -65,12 +67,22 @@ def test_text_is_said_as_it_is(journal, capsys):
     assert journal.workdir.log.read_text().endswith(" class :heart: [bold]b[/bold]\n")
 
 
-def test_tensorboard_is_opened_once_and_at_the_latest_by_the_first_record(journal):
-    journal.open(step=0, measured=0)
-    assert not journal.workdir.tensorboard.exists()
-    journal.record(1, {"loss": 1.0})
-    journal.get_ready()
-    assert len(list(journal.workdir.tensorboard.glob("events.*"))) == 1
+OPENS = """
+import sys
+from tl_jax.journal import Journal
+from tl_jax.workdir import Workdir
+journal = Journal(Workdir(sys.argv[1]))
+journal.open(step=0, measured=0)
+journal.record(1, {"loss": 1.0})
+journal.close()
+assert "tensorboardX" in sys.modules and "torch" not in sys.modules
+"""
+
+
+def test_tensorboard_is_opened_without_pytorch(tmp_path):
+    """Not even where it is installed, since importing it takes seconds."""
+    subprocess.run([sys.executable, "-c", OPENS, str(tmp_path)], check=True)
+    assert len(list(tmp_path.glob("tensorboard/events.*"))) == 1
 
 
 def test_what_is_not_finite_is_null(journal):

@@ -14,7 +14,7 @@ import pytest
 
 from tests import tiny
 from tests.test_prefix import config
-from tl_jax import kept, prefix, prefix_pass, sharding
+from tl_jax import compilation, kept, prefix, prefix_pass, sharding
 from tl_jax.config import complete
 from tl_jax.data import Rows, augment, order
 from tl_jax.data.feed import Feed
@@ -286,7 +286,32 @@ def test_progress_is_said(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(prefix_pass, "SECONDS", 0.0)
     lines: list[str] = []
     serve(job(folder, tmp_path), lines=lines)
-    assert any(line.startswith("stage 'last': the frozen prefix ran on 16 of 24, ") for line in lines)
+    assert any(line.startswith("stage 'last': the frozen prefix ran on 12 of 24, ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("most", "multiple", "counts", "expected"),
+    [
+        (64, 1, (600, 120), 60),  # none is padding
+        (64, 1, (7,), 7),
+        (64, 1, (128, 64), 64),
+        (64, 1, (65,), 33),
+        (64, 8, (65,), 40),
+        (4, 8, (65, 3), 8),
+        (1, 1, (5, 2), 1),
+    ],
+)
+def test_batches_have_as_many_rows_as_leave_few_empty(most, multiple, counts, expected):
+    assert prefix_pass.rows(most, multiple, *counts) == expected
+
+
+def test_both_splits_share_a_program(folder, tmp_path, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(compilation, "compiled", lambda one: compiled.append(one) or one.compile())
+    serve(job(folder, tmp_path))
+    assert len(compiled) == 1
+    serve(job(folder, tmp_path, augment=AUGMENT, cache=dict(views=2)))
+    assert len(compiled) == 3
 
 
 def test_auto_is_the_users_cache(folder, tmp_path, monkeypatch):

@@ -10,24 +10,23 @@ from typing import Any
 import numpy as np
 
 from tl_jax import evaluation, pretrained, processes, sharding
-from tl_jax.backbones.anatomy import Leaves, merge, split
+from tl_jax.backbones.anatomy import merge, split
 from tl_jax.data import Split
 from tl_jax.evaluation import Decision
 from tl_jax.job import Job
 from tl_jax.predictor import Predictor
+from tl_jax.snapshot import Best
 from tl_jax.workdir import Workdir, write_text
 
 
-def finish(job: Job, workdir: Workdir, predictor: Predictor, params: Leaves, stats: Leaves) -> dict[str, Any]:
+def finish(job: Job, workdir: Workdir, predictor: Predictor, best: Best) -> dict[str, Any]:
     """Measures the chosen weights and writes predictions and ``model/``; the result's measures.
 
     Calibration and threshold are fitted on validation; only then is the test split looked at.
     """
     settings, classes = job.config.evaluation, job.data.classes
-    logits = {
-        name: predictor.logits(params, stats, split, settings.batch_size)
-        for name, split in (("val", job.data.val), ("test", job.data.test))
-    }
+    test = predictor.logits(best.params, best.stats, job.data.test, settings.batch_size)
+    logits = {"val": best.logits, "test": test}
     decision = evaluation.fit_decision(logits["val"], job.data.val.labels, classes=classes, settings=settings)
     measures = {}
     for name, pictures in (("test", job.data.test), ("val", job.data.val)):
@@ -42,7 +41,7 @@ def finish(job: Job, workdir: Workdir, predictor: Predictor, params: Leaves, sta
         text = predictions(pictures, logits[name], classes, decision)
         write_text(workdir.predictions(name), text)
     graph, _, _ = split(job.model)
-    model = merge(graph, sharding.fetch(params), sharding.fetch(stats))
+    model = merge(graph, sharding.fetch(best.params), sharding.fetch(best.stats))
     if processes.is_first():
         pretrained.export(model, workdir.model, classes=classes)
     return {**measures, "decision": decision.to_dict(), "classes": list(classes)}

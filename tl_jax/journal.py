@@ -7,13 +7,16 @@ import math
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from tl_jax.pace import left_over
 from tl_jax.workdir import Workdir, write_text
+
+if TYPE_CHECKING:
+    from tensorboardX import SummaryWriter
 
 PAUSE = 10.0
 """Seconds between lines about the loss where there is no live bar."""
@@ -31,7 +34,6 @@ class Journal:
         self._log = open(workdir.log, "a", encoding="utf-8")  # noqa: SIM115
         self._metrics: Any = None
         self._board: Any = None
-        self._purge: int | None = None
         self._said = time.monotonic()
 
     def say(self, text: str) -> None:
@@ -55,15 +57,7 @@ class Journal:
                     kept.append(line + "\n")
         write_text(self.workdir.metrics, "".join(kept))
         self._metrics = open(self.workdir.metrics, "a", encoding="utf-8")  # noqa: SIM115
-        self._purge = step + 1 if step else None
-
-    def get_ready(self) -> None:
-        """Opens the TensorBoard log, once. What it imports takes a second or more where PyTorch is installed;
-        the first `record` does it if nobody has called this at a better time."""
-        if self._board is None:
-            from tensorboardX import SummaryWriter
-
-            self._board = SummaryWriter(str(self.workdir.tensorboard), purge_step=self._purge)
+        self._board = _summary_writer()(str(self.workdir.tensorboard), purge_step=step + 1 if step else None)
 
     def record(self, step: int, values: Mapping[str, float | str | None]) -> None:
         """One line of metrics.jsonl, and every number as a TensorBoard scalar. What is not finite is null."""
@@ -73,7 +67,6 @@ class Journal:
         }
         self._metrics.write(json.dumps({"step": step, **values}, allow_nan=False) + "\n")
         self._metrics.flush()
-        self.get_ready()
         for name, value in values.items():
             if isinstance(value, int | float):
                 self._board.add_scalar(name, value, step)
@@ -122,3 +115,17 @@ class Journal:
         for file in (self._metrics, self._board, self._log):
             if file is not None:
                 file.close()
+
+
+def _summary_writer() -> type[SummaryWriter]:
+    """tensorboardX imports PyTorch where it is installed, which takes seconds, to name a type in annotations;
+    what it does with tensors it imports when it gets one."""
+    hide = "torch" not in sys.modules
+    if hide:
+        sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        from tensorboardX import SummaryWriter
+    finally:
+        if hide:
+            del sys.modules["torch"]
+    return SummaryWriter

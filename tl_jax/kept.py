@@ -14,6 +14,7 @@ import time
 import zlib
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,12 +42,14 @@ def serve(
     numbered as `data.order.indices` says. ``params`` and ``stats`` are those that the stage begins with.
     """
     # Val first: it is the smaller one, and where it fails nothing long was done in vain.
-    passes = [Pass(job, number, cut, params, stats, name) for name in ("val", "train")]
+    begin = partial(Pass, job, number, cut, params, stats)
+    val = begin("val")
+    passes = [val, begin("train", like=val)]
     budget = job.config.cache.disk_budget
     nbytes = sum(one.nbytes for one in passes)
     in_memory = nbytes <= job.config.data.host_budget
     folder = prefix.folder(job.config) if nbytes <= budget else None
-    splits = []
+    served = []
     for one in passes:
         entry = cache_folder.entry(folder, KIND, one.digest()) if folder else None
         values = _read(entry, one, verify=in_memory) if entry else None
@@ -59,9 +62,8 @@ def serve(
             return None
         if in_memory and isinstance(values, np.memmap):
             values = np.array(values)
-        splits.append(one.split(values))
-    val, train = splits
-    return train, val
+        served.append(one.split(values))
+    return served[1], served[0]
 
 
 def _make(

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -33,28 +34,59 @@ VIEWS = 2**32 - 1
 """Folded into the run's key for the views, as no step is."""
 
 
+class Program:
+    """A traced program, compiled when it is first asked for."""
+
+    def __init__(self, lowered: jax.stages.Lowered) -> None:
+        self.lowered = lowered
+
+    @cached_property
+    def compiled(self) -> jax.stages.Compiled:
+        return compilation.compiled(self.lowered)
+
+
 class Pass:
     """The frozen prefix of stage ``number`` over split ``name``, "train" or "val": its program, and the shape
-    and dtype of what that makes. ``params`` and ``stats`` are those that the stage begins with."""
+    and dtype of what that makes. ``params`` and ``stats`` are those that the stage begins with; ``like`` is
+    the pass of the same stage over the other split, whose program is taken where it fits."""
 
-    def __init__(self, job: Job, number: int, cut: Cut, params: Leaves, stats: Leaves, name: str) -> None:
+    def __init__(
+        self,
+        job: Job,
+        number: int,
+        cut: Cut,
+        params: Leaves,
+        stats: Leaves,
+        name: str,
+        like: Pass | None = None,
+    ) -> None:
         assert cut.start is not None
         self.job, self.number, self.start, self.name = job, number, cut.start, name
         self.params, self.stats = params, stats
         self.pictures: Split = getattr(job.data, name)
         self.views = cut.views if name == "train" else 0
         n = len(self.pictures)
-        self.rows = round_up(min(job.config.evaluation.batch_size, n), job.mesh.size)
+        self.rows = rows(
+            job.config.evaluation.batch_size, job.mesh.size, len(job.data.train), len(job.data.val)
+        )
         self.where = sharding.batched(job.mesh)
         self.key = jax.jit(self._key, out_shardings=sharding.replicated(job.mesh))
-        images = jax.ShapeDtypeStruct(
-            (self.rows, *self.pictures.images.shape[1:]), np.uint8, sharding=self.where
-        )
+        if like and (like.views, like.pictures.images.shape[1:]) == (
+            self.views,
+            self.pictures.images.shape[1:],
+        ):
+            self.program = like.program
+        else:
+            self.program = self._trace()
+        out = self.program.lowered.out_info
+        self.shape, self.dtype = (max(self.views, 1) * n, *out.shape[1:]), np.dtype(out.dtype)
+
+    def _trace(self) -> Program:
+        shape = (self.rows, *self.pictures.images.shape[1:])
+        images = jax.ShapeDtypeStruct(shape, np.uint8, sharding=self.where)
         drawn = (self.key(np.int32(0)), np.int32(0)) if self.views else ()
-        function = jax.jit(prefix.function(job, cut.start))
-        self.lowered = function.lower(params, stats, images, *drawn)
-        self.shape = (max(self.views, 1) * n, *self.lowered.out_info.shape[1:])
-        self.dtype = np.dtype(self.lowered.out_info.dtype)
+        function = jax.jit(prefix.function(self.job, self.start))
+        return Program(function.lower(self.params, self.stats, images, *drawn))
 
     @property
     def nbytes(self) -> int:
@@ -95,7 +127,7 @@ class Pass:
             *(self.name, data.fingerprint, self.shape, str(self.dtype), drawn),
         )
         digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=16)
-        digest.update(self.lowered.as_text().encode())
+        digest.update(self.program.lowered.as_text().encode())
         for name in self.pictures.ids.tolist():
             digest.update(f"\0{name}".encode())
         for path, leaf in sorted({**self.params, **self.stats}.items()):
@@ -108,7 +140,7 @@ class Pass:
 
     def fill(self, values: np.ndarray, say: Callable[[str], None]) -> None:
         """Computes it all. ``say`` gets a line every few seconds."""
-        compiled = compilation.compiled(self.lowered)
+        compiled = self.program.compiled
         began = last = time.monotonic()
         running: tuple[int, int, jax.Array] | None = None
         for at, real, made in self._batches(compiled):
@@ -141,6 +173,14 @@ class Pass:
         for fold in (VIEWS, self.number, view):
             key = jax.random.fold_in(key, fold)
         return key
+
+
+def rows(most: int, multiple: int, *counts: int) -> int:
+    """How many rows batches of several splits have, so that the fewest are padding: between half of ``most``
+    and ``most``, rounded up to a multiple of the mesh; the largest that is as good."""
+    most = min(most, max(counts))
+    choices = {round_up(size, multiple) for size in range((most + 1) // 2, most + 1)}
+    return min(choices, key=lambda size: (sum(round_up(n, size) for n in counts), -size))
 
 
 def _put(values: np.ndarray, at: int, real: int, made: jax.Array) -> None:

@@ -75,8 +75,8 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
     journal.say(text)
 
     trainer = Trainer(job, cuts, folder, journal, stop, early)
-    params, stats = trainer.run()
-    measures = finish(job, folder, trainer.predictor, params, stats)
+    best = trainer.run()
+    measures = finish(job, folder, trainer.predictor, best)
 
     compiled, read = (now - then for now, then in zip(counts(), before, strict=True))
     journal.say(f"XLA compiled {compiled} programs; {read} were kept from an earlier run and read")

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import jax
+import numpy as np
 
 from tl_jax import checkpoint, compilation, optim, sharding
 from tl_jax.backbones.anatomy import Leaves
@@ -55,6 +56,16 @@ class Snapshot:
     stats: Leaves
     moments: optim.Moments
     ema: Leaves
+
+
+@dataclass(frozen=True)
+class Best:
+    """What the best measurement measured: ``params`` and ``stats``, whole, and what they made of validation,
+    ``logits`` (n, K) float32."""
+
+    params: Leaves
+    stats: Leaves
+    logits: np.ndarray
 
 
 class Snapshots:
@@ -119,22 +130,25 @@ class Snapshots:
             arrays["ema"] if progress.stage == stage else {},
         )
 
-    def save_best(self, step: int, stage: int, params: Leaves, stats: Leaves) -> None:
-        arrays = {"params": self._touched(params, stage), "stats": self._touched(stats, stage)}
-        checkpoint.save(self.workdir.best, step, arrays, {"stage": stage})
+    def save_best(self, step: int, stage: int, best: Best) -> None:
+        checkpoint.save(self.workdir.best, step, self._kept(best, stage), {"stage": stage})
 
-    def best(self, progress: Progress) -> tuple[Leaves, Leaves]:
-        """Parameters and statistics of the best measurement, whole."""
+    def best(self, progress: Progress) -> Best:
+        """The best measurement so far. There is one."""
         assert progress.best is not None, "every stage ends with a measurement"
-        params, stats = self._base()
-        stage = progress.best["stage"]
-        target = {"params": self._touched(params, stage), "stats": self._touched(stats, stage)}
+        base = Best(*self._base(), np.zeros((len(self.job.data.val), self.job.recipe.classes), np.float32))
+        target = self._kept(base, progress.best["stage"])
         arrays = checkpoint.restore(self.workdir.best, progress.best["step"], target)
-        return {**params, **arrays["params"]}, {**stats, **arrays["stats"]}
+        return Best({**base.params, **arrays["params"]}, {**base.stats, **arrays["stats"]}, arrays["logits"])
 
     def _base(self) -> tuple[Leaves, Leaves]:
         mesh = self.job.mesh
         return sharding.place(self.job.base_params, mesh), sharding.place(self.job.base_stats, mesh)
+
+    def _kept(self, best: Best, stage: int) -> dict[str, Any]:
+        """The arrays of a checkpoint."""
+        params, stats = self._touched(best.params, stage), self._touched(best.stats, stage)
+        return {"params": params, "stats": stats, "logits": best.logits}
 
     def _touched(self, leaves: Leaves, stage: int) -> Leaves:
         touched = self.job.touched(stage)

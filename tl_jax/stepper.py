@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -50,17 +50,8 @@ class Stepper:
     def compiled(self) -> bool:
         return self.update is not None
 
-    def compile(
-        self,
-        state: step.State,
-        fixed: step.Fixed,
-        batch: Batch,
-        at: int,
-        *,
-        meanwhile: Callable[[], None] = lambda: None,
-    ) -> float:
-        """Compiles what a step calls. Returns the floating-point operations of a step for one picture.
-        ``meanwhile`` is called once while XLA is at work, which leaves Python idle."""
+    def compile(self, state: step.State, fixed: step.Fixed, batch: Batch, at: int) -> float:
+        """Compiles what a step calls. Returns the floating-point operations of a step for one picture."""
         hyper, key, number = self._hyper(at), self.key, np.int32(at)
         if self.parts == 1:
             first = self.program.gradients.lower(state, fixed, *batch, key, number, hyper.l2_sp)
@@ -75,7 +66,6 @@ class Stepper:
             if update is None:
                 lowered = self.program.update.lower(state, state.params, hyper)
                 update = pool.submit(compilation.compiled, lowered)
-            meanwhile()
             self.first, self.update = first.result(), update.result()
         flops = self.parts * programs.flops(self.first) + programs.flops(self.update)
         return flops / (self.job.config.batch_size / self.job.mesh.size)

@@ -27,7 +27,7 @@ from tl_jax.journal import Journal
 from tl_jax.pace import Clock
 from tl_jax.predictor import Predictor
 from tl_jax.prefix import Cut
-from tl_jax.snapshot import Progress, Snapshot, Snapshots
+from tl_jax.snapshot import Best, Progress, Snapshot, Snapshots
 from tl_jax.stepper import Batch, Stepper
 from tl_jax.workdir import Workdir, write_text
 
@@ -63,8 +63,8 @@ class Trainer:
         self.state: step.State
         self.fixed: step.Fixed
 
-    def run(self) -> tuple[Leaves, Leaves]:
-        """Trains to the end; the best measurement's parameters and statistics."""
+    def run(self) -> Best:
+        """Trains to the end; the best measurement."""
         try:
             snapshot = self.snapshots.resume(self.journal.say)
             if snapshot is not None:
@@ -92,6 +92,7 @@ class Trainer:
         with self.clock.paused():
             self._enter(number, snapshot)
         behind = self._serve(number)
+        self.clock.lap()  # what that took says nothing of the pace of steps
         stepper = Stepper(
             self.job, number, start=progress.stage_start, key=self.key, behind=behind, early=self.early
         )
@@ -134,7 +135,8 @@ class Trainer:
         params, stats, moments = snapshot.params, snapshot.stats, snapshot.moments
         if progress.step == progress.stage_start and number > 0:
             if settings.restore_best:
-                params, stats = self.snapshots.best(progress)
+                best = self.snapshots.best(progress)
+                params, stats = best.params, best.stats
             if optim.kind(settings) != optim.kind(self.config.stages[number - 1]):
                 self.journal.say(f"stage {settings.name!r}: another optimiser, so its state starts anew")
                 moments = {}
@@ -191,9 +193,7 @@ class Trainer:
     def _compile(self, stepper: Stepper, stage: str, batch: Batch) -> None:
         """Compiles the stage's step; what a step costs goes into the log and into plan.txt."""
         began = time.monotonic()
-        flops = stepper.compile(
-            self.state, self.fixed, batch, self.progress.step, meanwhile=self.journal.get_ready
-        )
+        flops = stepper.compile(self.state, self.fixed, batch, self.progress.step)
         cost = f"{flops / 1e9:.3g} GFLOP a picture, forward and backward"
         seconds = time.monotonic() - began
         self.journal.say(f"stage {stage!r}: compiled in {seconds:.1f} s; a step takes {cost}")
@@ -217,7 +217,7 @@ class Trainer:
         value = values[metric]
         better = progress.best is None or is_better(metric, value, progress.best["value"])
         if better:
-            self.snapshots.save_best(progress.step, number, params, stats)
+            self.snapshots.save_best(progress.step, number, Best(params, stats, logits))
             progress.best = {"step": progress.step, "stage": number, "value": value}
         reference, delta = progress.stage_best, self.config.early_stopping.min_delta
         if reference is None or is_better(metric, value, reference, min_delta=delta):
