@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import os
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tl_jax import cache_folder
@@ -21,6 +24,9 @@ _one_at_a_time = threading.Lock()
 
 _ALL, _READ = "/jax/core/compile/backend_compile_duration", "/jax/compilation_cache/cache_hits"
 _happened: Counter[str] = Counter()
+
+_kept: dict[bytes, jax.stages.Compiled] | None = None
+_MOST_KEPT = 32
 
 
 def use_cache(setting: str) -> None:
@@ -65,14 +71,40 @@ def compiled(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
 
     calls = onednn.available() and "__onednn$" in lowered.as_text()
     with _one_at_a_time:  # what the cache takes is a setting of the process, not of the program
-        if not calls:
-            return lowered.compile()
+        key = b"" if _kept is None else _key(lowered)
+        if _kept is not None and key in _kept:
+            _kept[key] = _kept.pop(key)  # the one used last is dropped last
+            return _kept[key]
         least = getattr(jax.config, _LEAST)
-        jax.config.update(_LEAST, math.inf)
+        if calls:
+            jax.config.update(_LEAST, math.inf)
         try:
-            return lowered.compile()
+            found = lowered.compile()
         finally:
             jax.config.update(_LEAST, least)
+        if _kept is not None:
+            _kept[key] = found
+            while len(_kept) > _MOST_KEPT:
+                del _kept[next(iter(_kept))]
+        return found
+
+
+@contextmanager
+def shared() -> Iterator[None]:
+    """While this lasts, `compiled` gives a program again that it has compiled before, also one that no cache
+    on disk can take. For many runs in one process."""
+    global _kept
+    _kept = {}
+    try:
+        yield
+    finally:
+        _kept = None
+
+
+def _key(lowered: jax.stages.Lowered) -> bytes:
+    """Of the program, and of the trees that its arguments and results are."""
+    trees = f"\0{lowered.in_tree}\0{lowered.out_tree}"
+    return hashlib.blake2b((lowered.as_text() + trees).encode(), digest_size=16).digest()
 
 
 def counts() -> tuple[int, int]:

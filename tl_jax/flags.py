@@ -149,6 +149,9 @@ def _unknown(left_over: list[str], values: flags.FlagValues, takes_config: bool)
 
 
 def _program(path: str) -> str:
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if spec is not None and spec.origin and Path(spec.origin).resolve() == Path(path).resolve():
+        return f"python -m {spec.name}"
     file = Path(path)
     inside = file.resolve().parent == Path(__file__).resolve().parent
     return f"python -m tl_jax.{file.stem}" if inside else path

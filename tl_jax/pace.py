@@ -51,4 +51,11 @@ class Clock:
 
 def left_over(seconds: float) -> str:
     """Time left, in words."""
-    return f"{seconds:.0f} s left" if seconds < 100 else f"{seconds / 60:.0f} min left"
+    return f"{spell(seconds)} left"
+
+
+def spell(seconds: float) -> str:
+    """A length of time, in words."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6_000 else f"{seconds / 3600:.1f} h"

@@ -198,11 +198,18 @@ def _place(job: Job, start: int, views: int) -> tuple[str, str]:
     return f"{amount(size)} are kept {where}, as {one.dtype}", ""
 
 
-def _passes(job: Job, number: int, views: int) -> tuple[int, int]:
-    """Forward passes through the prefix: with what it makes kept, and with the prefix run at every step and
-    every measurement."""
+def visits(job: Job, number: int, views: int) -> tuple[int, int]:
+    """Pictures that stage ``number`` runs its prefix on where it is kept, and pictures that it measures on
+    validation."""
     n, m = len(job.data.train), len(job.data.val)
     start, length = sum(job.durations[:number]), job.durations[number]
     end, every = start + length, job.steps(job.config.select.every)
     measured = end // every - start // every + (end % every > 0)
-    return max(views, 1) * n + m, length * job.config.batch_size + measured * m
+    return max(views, 1) * n + m, measured * m
+
+
+def _passes(job: Job, number: int, views: int) -> tuple[int, int]:
+    """Forward passes through the prefix: with what it makes kept, and with the prefix run at every step and
+    every measurement."""
+    once, measured = visits(job, number, views)
+    return once, job.durations[number] * job.config.batch_size + measured

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Collection
 from contextlib import ExitStack, closing
@@ -17,6 +18,7 @@ from tl_jax import evaluation, named, plan_table, prefix, processes
 from tl_jax.compilation import counts, use_cache
 from tl_jax.early import Early
 from tl_jax.finish import finish
+from tl_jax.freeze import count
 from tl_jax.interrupt import Stop, listening
 from tl_jax.job import Job, prepare
 from tl_jax.journal import Journal
@@ -30,12 +32,13 @@ NEUTRAL = (*LOCAL, "cache.dir", "data.cache", "mesh.data", "mesh.fsdp")
 """Settings that may differ when a run goes on: they do not change what is computed."""
 
 
-def run(config: Any, workdir: str | Path, *, stop: Stop | None = None) -> dict[str, Any]:
+def run(config: Any, workdir: str | Path, *, stop: Stop | None = None, quiet: bool = False) -> dict[str, Any]:
     """Trains what ``config`` says and returns the result that also lies in ``workdir/result.json``.
 
     ``config``: a mapping or ConfigDict, complete or not (`tl_jax.defaults` completes it). A run that
     was interrupted goes on; a finished one returns its result. ``stop`` is asked between steps whether
-    to save and leave (default: on SIGTERM and Ctrl-C). Raises `tl_jax.config.ConfigError` for
+    to save and leave (default: on SIGTERM and Ctrl-C). ``quiet``: only ``workdir/log.txt`` is told how it
+    goes. Raises `tl_jax.config.ConfigError` for
     a config with problems, `WorkdirError` where ``workdir`` belongs to another config.
 
     Where `jax.distributed` has joined several processes, all call this with the same config and a ``workdir``
@@ -49,7 +52,7 @@ def run(config: Any, workdir: str | Path, *, stop: Stop | None = None) -> dict[s
         signals = opened.enter_context(listening(processes.highest()))
         finished = processes.from_first(lambda: _claim(folder, config, opened))
         own = folder if first else opened.enter_context(folder.elsewhere())
-        journal = opened.enter_context(closing(Journal(own, quiet=not first)))
+        journal = opened.enter_context(closing(Journal(own, quiet=quiet or not first)))
         if finished is not None:
             journal.say(f"{folder.root} holds a finished run; nothing to do. Result: {folder.result}")
             return finished
@@ -87,9 +90,11 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
         "best": progress.best,
         "steps": progress.step,
         "stages": [
-            {"name": stage.name, "end": end} for stage, end in zip(config.stages, progress.ends, strict=True)
+            {"name": stage.name, "end": end, "trained": count(plan.partition(job.base_params)[0])}
+            for stage, end, plan in zip(config.stages, progress.ends, job.plans, strict=True)
         ],
         "seconds": {"total": time.monotonic() - began, "train": progress.seconds},
+        "flops": progress.flops if math.isfinite(progress.flops) else None,
         "weights": {"source": job.load_report.source, "identity": job.load_report.identity},
         "input": {
             "size": job.recipe.size,

@@ -45,13 +45,14 @@ class Stepper:
         self.parts = job.config.accumulate
         self.first: jax.stages.Compiled | None = None
         self.update: jax.stages.Compiled | None = None
+        self.flops = float("nan")
 
     @property
     def compiled(self) -> bool:
         return self.update is not None
 
-    def compile(self, state: step.State, fixed: step.Fixed, batch: Batch, at: int) -> float:
-        """Compiles what a step calls. Returns the floating-point operations of a step for one picture."""
+    def compile(self, state: step.State, fixed: step.Fixed, batch: Batch, at: int) -> None:
+        """Compiles what a step calls; from then on ``flops`` are the floating-point operations of a step."""
         hyper, key, number = self._hyper(at), self.key, np.int32(at)
         if self.parts == 1:
             first = self.program.gradients.lower(state, fixed, *batch, key, number, hyper.l2_sp)
@@ -67,8 +68,8 @@ class Stepper:
                 lowered = self.program.update.lower(state, state.params, hyper)
                 update = pool.submit(compilation.compiled, lowered)
             self.first, self.update = first.result(), update.result()
-        flops = self.parts * programs.flops(self.first) + programs.flops(self.update)
-        return flops / (self.job.config.batch_size / self.job.mesh.size)
+        on_each = self.parts * programs.flops(self.first) + programs.flops(self.update)
+        self.flops = on_each * self.job.mesh.size
 
     def __call__(
         self, state: step.State, fixed: step.Fixed, batch: Batch, at: int

@@ -188,13 +188,15 @@ class Trainer:
                 self._compile(stepper, stage, batch)
         self.state, metrics = stepper(self.state, self.fixed, batch, at)
         self.progress.step += 1
+        self.progress.flops += stepper.flops
         return metrics
 
     def _compile(self, stepper: Stepper, stage: str, batch: Batch) -> None:
         """Compiles the stage's step; what a step costs goes into the log and into plan.txt."""
         began = time.monotonic()
-        flops = stepper.compile(self.state, self.fixed, batch, self.progress.step)
-        cost = f"{flops / 1e9:.3g} GFLOP a picture, forward and backward"
+        stepper.compile(self.state, self.fixed, batch, self.progress.step)
+        each = stepper.flops / self.config.batch_size
+        cost = f"{each / 1e9:.3g} GFLOP a picture, forward and backward"
         seconds = time.monotonic() - began
         self.journal.say(f"stage {stage!r}: compiled in {seconds:.1f} s; a step takes {cost}")
         plan, line = self.workdir.plan.read_text(encoding="utf-8"), f"stage {stage!r}, a step: {cost}\n"

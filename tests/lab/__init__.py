@@ -1,0 +1,1 @@
+"""Mirrors tl_jax/lab."""

@@ -1,0 +1,65 @@
+"""The command line that experiments have in common, and how they end.
+
+python -m experiments.NAME --config=FILE[:ARGUMENT] [--config.KEY=VALUE …] [--seeds=5] [--workdir=FOLDER]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import flags as absl_flags
+
+from tl_jax import flags
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tl_jax.lab.grid import Run
+    from tl_jax.lab.runner import Outcome
+
+
+def parse(argv: list[str], define: flags.Define, *, suffix: str, seeds: int = 5) -> flags.Parsed:
+    """As `tl_jax.flags.parse`, with the flags of every experiment besides those that ``define`` adds."""
+
+    def both(values: absl_flags.FlagValues) -> None:
+        absl_flags.DEFINE_integer(
+            "seeds", seeds, "runs of each variation; seeds count up from the config's", 1, flag_values=values
+        )
+        absl_flags.DEFINE_bool(
+            "dry_run", False, "print the grid and its cost; train nothing", flag_values=values
+        )
+        define(values)
+
+    return flags.parse(argv, define=both, suffix=suffix)
+
+
+def seeds(parsed: flags.Parsed) -> range:
+    first = parsed.config.seed
+    return range(first, first + parsed.flags.seeds)
+
+
+def execute(grid: Sequence[Run], parsed: flags.Parsed) -> Outcome | None:
+    """Runs the grid, or prints what it would cost where ``--dry_run`` asks for that: then it is None."""
+    from tl_jax.compilation import use_cache
+    from tl_jax.lab import estimate, runner
+
+    use_cache(parsed.config.compilation_cache)
+    if parsed.flags.dry_run:
+        print(estimate.table(grid))
+        return None
+    return runner.execute(grid, Path(parsed.workdir))
+
+
+def end(outcome: Outcome) -> int:
+    """Lists the runs that failed; the exit code."""
+    for name, why in outcome.failed.items():
+        print(f"{name} failed: {why}", file=sys.stderr)
+    if outcome.failed:
+        total = len(outcome.failed) + len(outcome.records)
+        print(
+            f"{len(outcome.failed)} of {total} runs failed; the same command tries them again",
+            file=sys.stderr,
+        )
+    return 1 if outcome.failed else 0

@@ -1,0 +1,124 @@
+"""How runs differ, and how sure that is: over test patients and seeds at once, in pairs.
+
+All runs of a comparison have seen the same test pictures. A replicate draws patients with replacement, and
+seeds with replacement, and measures every arm on the same draws: what patients and seeds have in common
+falls out of the differences (a two-way bootstrap: Owen 2007, "The pigeonhole bootstrap"). With few
+seeds the part that is due to them is estimated poorly, and somewhat too small, by (n - 1) / n.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tl_jax.evaluation.bootstrap import Resampling, percentiles
+from tl_jax.evaluation.metrics import Floats
+from tl_jax.evaluation.statistics import Statistics
+from tl_jax.evaluation.validation import HIGHER_IS_BETTER
+from tl_jax.pooled import Fold
+
+_LOWER = ("nll", "brier", "ece")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its 95 % interval; ``p`` is two-sided, of "it is 0"."""
+
+    value: float
+    low: float
+    high: float
+    p: float = float("nan")
+
+
+class Comparison:
+    """Of several arms, each the runs of one variation in the order of the same seeds.
+
+    ``arms``: name → test predictions of its runs (`tl_jax.pooled.read_fold`); ``settings`` is
+    ``config.evaluation``. Raises ValueError where runs have not seen the same pictures, or arms have
+    different numbers of runs.
+    """
+
+    def __init__(self, arms: Mapping[str, Sequence[Fold]], settings: Any) -> None:
+        _check(arms)
+        first = next(iter(arms.values()))[0]
+        resampling = Resampling(np.array(first.groups), replicates=settings.bootstrap, seed=settings.seed)
+        self.seeds, self.patients = len(next(iter(arms.values()))), resampling.groups
+        drawn = np.random.default_rng((settings.seed, 1)).integers(
+            0, self.seeds, (settings.bootstrap, self.seeds)
+        )
+        self.points: dict[str, dict[str, float]] = {}
+        self.replicates: dict[str, dict[str, Floats]] = {}
+        for name, runs in arms.items():
+            of_runs = [Statistics(run.logits, run.labels, run.decision, -1.0) for run in runs]
+            alone = [run(np.ones((len(first.ids), 1)))[0] for run in of_runs]
+            again = [_joined([run(weights)[0] for weights in resampling]) for run in of_runs]
+            self.points[name] = {m: float(np.mean([one[m][0] for one in alone])) for m in alone[0]}
+            rows = np.arange(settings.bootstrap)[:, None]
+            self.replicates[name] = {
+                m: np.stack([one[m] for one in again], axis=1)[rows, drawn].mean(axis=1) for m in again[0]
+            }
+
+    def arm(self, name: str, measure: str) -> Estimate:
+        """The mean over seeds."""
+        return _estimate(self.points[name][measure], self.replicates[name][measure])
+
+    def difference(self, a: str, b: str, measure: str) -> Estimate:
+        """``a`` less ``b``."""
+        return _estimate(
+            self.points[a][measure] - self.points[b][measure],
+            self.replicates[a][measure] - self.replicates[b][measure],
+        )
+
+    def loss(self, a: str, best: str, measure: str) -> Estimate:
+        """By how much ``a`` is worse than ``best``: positive is worse, whichever way the measure goes."""
+        return self.difference(best, a, measure) if rises(measure) else self.difference(a, best, measure)
+
+    def best(self, measure: str) -> str:
+        """The arm with the best mean."""
+        order = sorted(self.points, key=lambda name: self.points[name][measure])
+        return order[-1] if rises(measure) else order[0]
+
+
+def rises(measure: str) -> bool:
+    """Whether more of it is better."""
+    return HIGHER_IS_BETTER.get(measure, not measure.startswith(_LOWER))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p values corrected for their number (Holm 1979): the chance of one false claim among all stays what
+    each claimed alone."""
+    order = np.argsort(p)
+    corrected = np.empty(len(p))
+    highest = 0.0
+    for rank, at in enumerate(order):
+        highest = max(highest, min(1.0, (len(p) - rank) * p[at]))
+        corrected[at] = highest
+    return corrected.tolist()
+
+
+def _estimate(value: float, replicates: Floats) -> Estimate:
+    low, high, _ = percentiles(replicates[:, None])
+    defined = replicates[~np.isnan(replicates)]
+    beyond = min((defined <= 0).sum(), (defined >= 0).sum())
+    return Estimate(value, float(low[0]), float(high[0]), min(1.0, 2 * (beyond + 1) / (len(defined) + 1)))
+
+
+def _joined(chunks: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def _check(arms: Mapping[str, Sequence[Fold]]) -> None:
+    counts = {name: len(runs) for name, runs in arms.items()}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"arms are compared seed by seed, so each needs as many runs; here are {counts}")
+    first = next(iter(arms.values()))[0]
+    others = sorted(
+        name
+        for name, runs in arms.items()
+        if any((run.ids, run.groups) != (first.ids, first.groups) for run in runs)
+    )
+    if others:
+        raise ValueError(f"runs with other test pictures cannot be compared in pairs: {', '.join(others)}")

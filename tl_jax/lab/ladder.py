@@ -1,0 +1,209 @@
+"""The summary of a freeze ladder: a table, a picture and a verdict."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tl_jax.lab.compare import Comparison, Estimate, holm, rises
+from tl_jax.lab.records import Record
+from tl_jax.pooled import read_fold
+from tl_jax.text_table import aligned
+from tl_jax.workdir import Workdir, write_json, write_text
+
+NAMES = {"auroc": "AUROC", "nll": "NLL", "ece": "ECE"}
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One cut. ``measures``: name → mean over seeds with its interval. Of the one that cuts are judged by:
+    ``each`` seed's value; ``step``, that less the next higher cut's, with p corrected for the number of such
+    pairs; ``loss`` to the best cut."""
+
+    cut: int
+    train: str
+    trained: int
+    seconds: float
+    peak_bytes: float | None
+    flops: float | None
+    measures: Mapping[str, Estimate]
+    each: Sequence[float]
+    step: Estimate | None
+    loss: Estimate
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """``rungs`` from the deepest cut (everything trains) to the highest (the head alone)."""
+
+    rungs: Sequence[Rung]
+    measure: str
+    margin: float
+    seeds: int
+    patients: int
+    missing: Sequence[str] = ()
+
+    @property
+    def best(self) -> Rung:
+        """With the best mean."""
+        key = [rung.measures[self.measure].value for rung in self.rungs]
+        return self.rungs[int(np.argmax(key) if rises(self.measure) else np.argmin(key))]
+
+    @property
+    def chosen(self) -> Rung:
+        """The highest that is not worse than the best by more than the margin, as far as the interval
+        knows."""
+        enough = [rung for rung in self.rungs if rung is self.best or rung.loss.high <= self.margin]
+        return max(enough, key=lambda rung: rung.cut)
+
+
+def write(root: Path, records: Sequence[Record], settings: Any, *, measure: str, margin: float) -> str:
+    """Writes the summary of these runs into ``root``; the text that tells it. Raises ValueError where they
+    cannot be compared."""
+    from tl_jax.lab import ladder_picture
+
+    found = summarise(root, records, settings, measure=measure, margin=margin)
+    text = table(found) + "\n\n" + verdict(found)
+    write_text(root / "ladder.txt", text + "\n")
+    write_text(root / "ladder.csv", _csv(found))
+    write_json(root / "ladder.json", _plain(asdict(found) | {"verdict": verdict(found)}))
+    ladder_picture.draw(found, root / "ladder.png")
+    return f"{text}\n\npicture: {root / 'ladder.png'}"
+
+
+def summarise(root: Path, records: Sequence[Record], settings: Any, *, measure: str, margin: float) -> Ladder:
+    """What the runs of a ladder say. Cuts of which a seed is missing are left out, and named."""
+    by_cut: dict[int, list[Record]] = {}
+    for record in records:
+        by_cut.setdefault(record["facts"]["cut"], []).append(record)
+    whole = max(len(runs) for runs in by_cut.values())
+    missing = [f"cut {cut}" for cut, runs in by_cut.items() if len(runs) < whole]
+    by_cut = {cut: by_cut[cut] for cut in sorted(by_cut) if len(by_cut[cut]) == whole}
+    arms = {
+        str(cut): [read_fold(one["name"], Workdir(root / one["name"])) for one in runs]
+        for cut, runs in by_cut.items()
+    }
+    compared = Comparison(arms, settings)
+    names = compared.points[next(iter(arms))]
+    measure = measure or ("auroc" if not np.isnan(names.get("auroc", np.nan)) else "accuracy")
+    if measure not in names:
+        raise ValueError(f"--measure={measure}: the runs have measured {', '.join(names)}")
+    best = compared.best(measure)
+    steps = [compared.difference(low, high, measure) for low, high in zip(arms, list(arms)[1:], strict=False)]
+    corrected = holm([step.p for step in steps])
+    steps = [Estimate(s.value, s.low, s.high, p) for s, p in zip(steps, corrected, strict=True)]
+    shown = [name for name in dict.fromkeys((measure, "auroc", "accuracy", "nll", "ece")) if name in names]
+    rungs = [
+        Rung(
+            cut=cut,
+            train=runs[0]["facts"]["train"],
+            trained=runs[0]["trained"],
+            seconds=float(np.mean([one["seconds"]["start"] for one in runs])),
+            peak_bytes=_mean([one["peak_bytes"] for one in runs]),
+            flops=_mean([one["flops"] for one in runs]),
+            measures={name: compared.arm(str(cut), name) for name in shown},
+            each=[one["test"][measure]["value"] for one in runs],
+            step=steps[number] if number < len(steps) else None,
+            loss=compared.loss(str(cut), best, measure),
+        )
+        for number, (cut, runs) in enumerate(by_cut.items())
+    ]
+    return Ladder(rungs, measure, margin, whole, compared.patients, missing)
+
+
+def table(found: Ladder) -> str:
+    """The rungs as text."""
+    shown = list(found.rungs[0].measures)
+    titles = [NAMES.get(name, name) for name in shown]
+    rows = [["frozen", "trains", "parameters", *titles, "seconds", "memory", "TFLOP", "less the next", "p"]]
+    for rung in found.rungs:
+        step = rung.step
+        rows.append(
+            [
+                str(rung.cut),
+                rung.train,
+                f"{rung.trained:,}",
+                *(_interval(rung.measures[name]) for name in shown),
+                f"{rung.seconds:.1f}",
+                f"{rung.peak_bytes / 1e6:,.0f} MB" if rung.peak_bytes else "–",
+                f"{rung.flops / 1e12:,.1f}" if rung.flops else "–",
+                f"{step.value:+.4f} ({step.low:+.4f} to {step.high:+.4f})" if step else "",
+                f"{step.p:.3f}" if step else "",
+            ]
+        )
+    lines = aligned(rows, left=2)
+    lines += [
+        "",
+        f"means of {found.seeds} seeds on {found.patients} patients, in brackets 95 % intervals over both;",
+        f"{NAMES.get(found.measure, found.measure)} less that of the next line, p corrected for "
+        f"{len(found.rungs) - 1} comparisons (Holm)",
+    ]
+    if found.missing:
+        lines.append(f"left out, as runs are missing: {', '.join(found.missing)}")
+    return "\n".join(lines)
+
+
+def verdict(found: Ladder) -> str:
+    """Which plan to take."""
+    best, chosen, name = found.best, found.chosen, NAMES.get(found.measure, found.measure)
+    value = best.measures[found.measure].value
+    if chosen is best:
+        cheaper = any(rung.cut > best.cut for rung in found.rungs)
+        why = f"no cheaper one is surely within {found.margin:g} of it" if cheaper else "none is cheaper"
+        return f"Train {best.train!r} ({_frozen(best)}): it is the best ({name} {value:.4f}), and {why}."
+    return (
+        f"Train {chosen.train!r} ({_frozen(chosen)}): the cheapest plan that is not worse than the best by "
+        f"more than {found.margin:g}. To {best.train!r} ({name} {value:.4f}) it loses "
+        f"{chosen.loss.value:.4f} ({chosen.loss.low:.4f} to {chosen.loss.high:.4f}) "
+        f"and takes {_share(chosen, best)}."
+    )
+
+
+def _share(chosen: Rung, best: Rung) -> str:
+    time = f"{chosen.seconds / best.seconds:.0%} of the time"
+    if chosen.flops is None or best.flops is None:
+        return time
+    return f"{chosen.flops / best.flops:.0%} of the operations of its steps, {time}"
+
+
+def _frozen(rung: Rung) -> str:
+    return f"{rung.cut} blocks frozen" if rung.cut else "nothing frozen"
+
+
+def _interval(one: Estimate) -> str:
+    return f"{one.value:.4f} ({one.low:.4f}–{one.high:.4f})"
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return float(np.mean(there)) if there else None
+
+
+def _csv(found: Ladder) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    shown = list(found.rungs[0].measures)
+    ends = [f"{name}{end}" for name in shown for end in ("", "_low", "_high")]
+    writer.writerow(["frozen", "trains", "parameters", *ends, "seconds", "peak_bytes", "flops"])
+    for rung in found.rungs:
+        estimates = [rung.measures[name] for name in shown]
+        numbers = [x for one in estimates for x in (one.value, one.low, one.high)]
+        writer.writerow(
+            [rung.cut, rung.train, rung.trained, *numbers, rung.seconds, rung.peak_bytes, rung.flops]
+        )
+    return file.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    """For JSON, which has no NaN."""
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,56 @@
+"""What every layer of a network makes of pictures, in one forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tl_jax import compilation, sharding
+from tl_jax.backbones.anatomy import Backbone, Leaves, inference_graph, merge, run
+from tl_jax.data import Split
+from tl_jax.job import Job
+from tl_jax.predictor import over, round_up
+from tl_jax.step import Recipe, inputs
+
+
+def names(model: Backbone) -> list[str]:
+    """ "stem", "blocks/0", …, "neck"."""
+    return ["stem", *(f"blocks/{i}" for i in range(len(model.blocks))), "neck"]
+
+
+def of_pictures(job: Job, splits: Sequence[Split]) -> list[dict[str, np.ndarray]]:
+    """For each split, layer → features (n, c) float32: means over the map, of the neck what the head gets."""
+    everywhere = sharding.replicated(job.mesh)
+    params, stats = (jax.device_put(leaves, everywhere) for leaves in (job.base_params, job.base_stats))
+    graph, widths = inference_graph(job.model), list[int]()
+
+    def apply(params: Leaves, stats: Leaves, images: jax.Array) -> jax.Array:
+        found = features(merge(graph, params, stats), job.recipe, images)
+        widths[:] = [one.shape[1] for one in found]
+        return jnp.concatenate([one.astype(jnp.float32) for one in found], axis=1)
+
+    compiled: dict[tuple[int, ...], jax.stages.Compiled] = {}
+    made = []
+    for split in splits:
+        size = round_up(min(job.config.evaluation.batch_size, len(split)), job.mesh.size)
+        shape = (size, *split.images.shape[1:])
+        if shape not in compiled:
+            images = jax.ShapeDtypeStruct(shape, np.uint8, sharding=sharding.batched(job.mesh))
+            compiled[shape] = compilation.compiled(jax.jit(apply).lower(params, stats, images))
+        program = compiled[shape]
+        wide = over(lambda images, program=program: program(params, stats, images), split, size, job.mesh)
+        parts = np.split(wide, np.cumsum(widths)[:-1], axis=1)
+        made.append(dict(zip(names(job.model), parts, strict=True)))
+    return made
+
+
+def features(network: Backbone, recipe: Recipe, images: jax.Array) -> list[jax.Array]:
+    """One (B, c) a layer, in the order of `names`, of stored pictures."""
+    carry = network.stem(inputs(images, recipe))
+    n = len(network.blocks)
+    last, taps = run(network, carry, taps=range(n))
+    maps = [network.feature_map(one) for one in (carry, *(taps[i] for i in range(n)))]
+    return [*(one.mean(axis=(1, 2)) for one in maps), network.neck(last)]
