@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import tl_jax
 from tests import tiny
 from tests.test_prefix import config
 from tl_jax import compilation, kept, prefix, prefix_pass, sharding
@@ -58,7 +59,8 @@ def serve(work, number=0, params=None, lines=None):
     mesh = work.mesh
     params = sharding.replicate(params or work.base_params, mesh)
     say = (lambda line: None) if lines is None else lines.append
-    found = kept.serve(work, number, cut, params, sharding.replicate(work.base_stats, mesh), say)
+    stats = sharding.replicate(work.base_stats, mesh)
+    found = kept.Kept(work, say).serve(number, cut, params, stats)
     return found and tuple(split.images for split in found)
 
 
@@ -314,6 +316,29 @@ def test_both_splits_share_a_program(folder, tmp_path, monkeypatch):
     assert len(compiled) == 3
 
 
+def test_the_test_split_is_kept_too(folder, tmp_path, ran):
+    """By a run's end, with the program of the other splits; and it is read by the next run."""
+    config = tiny.config(
+        folder, stages=[LAST], augment={}, cache=dict(prefix="on", dir=str(tmp_path / "cache"))
+    )
+    first = tl_jax.run(config, tmp_path / "one", quiet=True)
+    assert ran == ["val", "train", "test"]
+    again = tl_jax.run(config, tmp_path / "two", quiet=True)
+    assert ran == ["val", "train", "test"]
+    off = tl_jax.run({**config, "cache": dict(prefix="off")}, tmp_path / "three", quiet=True)
+    assert first["test"] == again["test"]
+    for name in ("nll", "auroc"):
+        assert first["test"][name]["value"] == pytest.approx(off["test"][name]["value"], abs=1e-5)
+
+
+def test_a_test_split_over_the_budget_runs_through_the_whole_network(folder, tmp_path):
+    work = job(folder, tmp_path)
+    served, cut = kept.Kept(work, lambda line: None), prefix.cut(work, 0)
+    assert served.test(0, cut, work.base_params, work.base_stats) is not None
+    work.config.data.host_budget = 100
+    assert served.test(0, cut, work.base_params, work.base_stats) is None
+
+
 def test_auto_is_the_users_cache(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     serve(job(folder, "auto"))
@@ -370,7 +395,7 @@ def test_with_as_many_views_as_epochs_each_is_seen_once(budget, folder, tmp_path
     views, batch_size = 3, 8
     work = job(folder, tmp_path, augment=AUGMENT, cache=dict(views=views))
     cut = prefix.cut(work, 0)
-    train, _ = kept.serve(work, 0, cut, work.base_params, work.base_stats, lambda line: None)
+    train, _ = kept.Kept(work, lambda line: None).serve(0, cut, work.base_params, work.base_stats)
     numbered = np.arange(len(train), dtype=np.int32)
     n = len(work.data.train)
     split = type(train)(train.ids, train.labels, train.groups, numbered[:, None])

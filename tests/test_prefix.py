@@ -201,7 +201,7 @@ def test_several_processes_keep_nothing_on_disk(folder, monkeypatch):
 
 def test_a_disk_that_fails_after_the_plan_costs_time_and_not_the_run(folder, tmp_path, monkeypatch):
     plain = outcome(config(folder, LAST, mode="off"), tmp_path / "off")
-    monkeypatch.setattr(kept, "serve", lambda *arguments: None)
+    monkeypatch.setattr(kept.Kept, "serve", lambda *arguments: None)
     failed = outcome(config(folder, LAST), tmp_path / "on")
     assert np.array_equal(plain[1], failed[1])
 

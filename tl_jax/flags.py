@@ -29,11 +29,13 @@ Define = Callable[[flags.FlagValues], object]
 @dataclass(frozen=True)
 class Parsed:
     """What a command line says. ``config`` is empty for a command that takes none; ``flags`` holds the
-    command's own flags (``parsed.flags.input``)."""
+    command's own flags (``parsed.flags.input``); ``name`` is what the config is called for short, after its
+    file and argument."""
 
     config: ConfigDict
     workdir: str
     flags: flags.FlagValues
+    name: str = ""
 
 
 def parse(
@@ -61,7 +63,7 @@ def read(
     file and flags.
     """
     problems: list[Problem] = []
-    config, workdir, rest, where = ConfigDict(), "", list(argv[1:]), "the command line"
+    config, name, workdir, rest, where = ConfigDict(), "", "", list(argv[1:]), "the command line"
     if takes_config:
         sets, rest = overrides.take(rest)
         text, rest, problem = _config_path(rest)
@@ -73,8 +75,8 @@ def read(
             config, found = overrides.apply(config, sets)
             problems += [*found, *schema.problems(config), *agreement.problems(config)]
             path, argument = config_file.split(text)
-            name = "-".join(filter(None, (path.stem, argument)))
-            workdir = "runs/" + re.sub(r"[^\w.=+-]+", "-", name) + suffix
+            name = re.sub(r"[^\w.=+-]+", "-", "-".join(filter(None, (path.stem, argument))))
+            workdir = f"runs/{name}{suffix}"
 
     values = _define(define, workdir)
     try:
@@ -91,7 +93,7 @@ def read(
         raise ConfigError(problems, where)
     # Grain's workers ask absl's own flags, which must count as parsed by then.
     flags.FLAGS.mark_as_parsed()
-    return Parsed(config, str(values["workdir"].value), values)
+    return Parsed(config, str(values["workdir"].value), values, name)
 
 
 def _config_path(argv: list[str]) -> tuple[str, list[str], Problem | None]:

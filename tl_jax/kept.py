@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -25,45 +25,65 @@ from tl_jax.data import Split
 from tl_jax.data.mapped import release
 from tl_jax.job import Job
 from tl_jax.prefix import KIND, Cut, amount
-from tl_jax.prefix_pass import Pass
+from tl_jax.prefix_pass import Pass, Programs
 
 log = logging.getLogger("tl_jax")
 
 _ROWS = 1024  # that are read of a mapped file before its pages are given back
 
 
-def serve(
-    job: Job, number: int, cut: Cut, params: Leaves, stats: Leaves, say: Callable[[str], None]
-) -> tuple[Split, Split] | None:
-    """Train and val of stage ``number`` with what its prefix makes of the pictures in their place; None, with
-    a warning, where the disk that was to hold it has failed since the stage was planned.
+class Kept:
+    """What frozen prefixes of one run make of its pictures. ``say`` gets a line about each pass over a split.
 
-    The arrays (n, …) lie in memory or, beyond ``data.host_budget``, in a file that stays readable. Views are
-    numbered as `data.order.indices` says. ``params`` and ``stats`` are those that the stage begins with.
+    Arrays (n, …) lie in memory or, beyond ``data.host_budget``, in a file that stays readable.
     """
-    # Val first: it is the smaller one, and where it fails nothing long was done in vain.
-    begin = partial(Pass, job, number, cut, params, stats)
-    val = begin("val")
-    passes = [val, begin("train", like=val)]
-    budget = job.config.cache.disk_budget
-    nbytes = sum(one.nbytes for one in passes)
-    in_memory = nbytes <= job.config.data.host_budget
-    folder = prefix.folder(job.config) if nbytes <= budget else None
-    served = []
-    for one in passes:
-        entry = cache_folder.entry(folder, KIND, one.digest()) if folder else None
-        values = _read(entry, one, verify=in_memory) if entry else None
-        if values is not None:
-            say(f"{one.stage}: what the frozen prefix makes of {one.inputs} is read from {entry}")
-        else:
-            values = _make(entry, one, budget, in_memory, say)
-        if values is None:
+
+    def __init__(self, job: Job, say: Callable[[str], None]) -> None:
+        self.job, self.say = job, say
+        self.programs: Programs = {}
+
+    def serve(self, number: int, cut: Cut, params: Leaves, stats: Leaves) -> tuple[Split, Split] | None:
+        """Train and val of stage ``number`` with what its prefix makes of the pictures in their place; None,
+        with a warning, where the disk that was to hold it has failed since the stage was planned.
+
+        Views are numbered as `data.order.indices` says. ``params`` and ``stats`` are those that the stage
+        begins with.
+        """
+        begin = partial(Pass, self.job, number, cut, params, stats, programs=self.programs)
+        # Val first: it is the smaller one, and where it fails nothing long was done in vain.
+        found = self._splits([begin("val"), begin("train")])
+        if found is None:
             log.warning("the frozen prefix runs at every step instead")
             return None
-        if in_memory and isinstance(values, np.memmap):
-            values = np.array(values)
-        served.append(one.split(values))
-    return served[1], served[0]
+        return found[1], found[0]
+
+    def test(self, number: int, cut: Cut, params: Leaves, stats: Leaves) -> Split | None:
+        """The test split in the same way, for any parameters that stage ``number`` has come to; None where
+        that would not fit into memory."""
+        one = Pass(self.job, number, cut, params, stats, "test", programs=self.programs)
+        found = self._splits([one]) if one.nbytes <= self.job.config.data.host_budget else None
+        return found[0] if found else None
+
+    def _splits(self, passes: Sequence[Pass]) -> list[Split] | None:
+        """What the passes make, read or computed; None where there is no room for it."""
+        budget = self.job.config.cache.disk_budget
+        nbytes = sum(one.nbytes for one in passes)
+        in_memory = nbytes <= self.job.config.data.host_budget
+        folder = prefix.folder(self.job.config) if nbytes <= budget else None
+        served = []
+        for one in passes:
+            entry = cache_folder.entry(folder, KIND, one.digest()) if folder else None
+            values = _read(entry, one, verify=in_memory) if entry else None
+            if values is not None:
+                self.say(f"{one.stage}: what the frozen prefix makes of {one.inputs} is read from {entry}")
+            else:
+                values = _make(entry, one, budget, in_memory, self.say)
+            if values is None:
+                return None
+            if in_memory and isinstance(values, np.memmap):
+                values = np.array(values)
+            served.append(one.split(values))
+        return served
 
 
 def _make(

@@ -45,10 +45,14 @@ class Program:
         return compilation.compiled(self.lowered)
 
 
+Programs = dict[tuple[Any, ...], Program]
+"""Those of one run, for passes that differ in their split alone."""
+
+
 class Pass:
-    """The frozen prefix of stage ``number`` over split ``name``, "train" or "val": its program, and the shape
-    and dtype of what that makes. ``params`` and ``stats`` are those that the stage begins with; ``like`` is
-    the pass of the same stage over the other split, whose program is taken where it fits."""
+    """The frozen prefix of stage ``number`` over split ``name``, "train", "val" or "test": its program, one
+    of ``programs`` where it is among them, and the shape and dtype of what that makes. ``params`` and
+    ``stats`` are those that the stage begins with, or comes to."""
 
     def __init__(
         self,
@@ -58,26 +62,23 @@ class Pass:
         params: Leaves,
         stats: Leaves,
         name: str,
-        like: Pass | None = None,
+        *,
+        programs: Programs | None = None,
     ) -> None:
         assert cut.start is not None
         self.job, self.number, self.start, self.name = job, number, cut.start, name
         self.params, self.stats = params, stats
         self.pictures: Split = getattr(job.data, name)
         self.views = cut.views if name == "train" else 0
-        n = len(self.pictures)
-        self.rows = rows(
-            job.config.evaluation.batch_size, job.mesh.size, len(job.data.train), len(job.data.val)
-        )
+        n, each = len(self.pictures), self.pictures.images.shape[1:]
+        settings, data = job.config.evaluation, job.data
+        self.rows = rows(settings.batch_size, job.mesh.size, len(data.train), len(data.val))
         self.where = sharding.batched(job.mesh)
         self.key = jax.jit(self._key, out_shardings=sharding.replicated(job.mesh))
-        if like and (like.views, like.pictures.images.shape[1:]) == (
-            self.views,
-            self.pictures.images.shape[1:],
-        ):
-            self.program = like.program
-        else:
-            self.program = self._trace()
+        programs, wanted = {} if programs is None else programs, (self.start, self.views > 0, each)
+        if wanted not in programs:
+            programs[wanted] = self._trace()
+        self.program = programs[wanted]
         out = self.program.lowered.out_info
         self.shape, self.dtype = (max(self.views, 1) * n, *out.shape[1:]), np.dtype(out.dtype)
 

@@ -17,7 +17,7 @@ from tl_jax import config as configs
 from tl_jax import evaluation, named, plan_table, prefix, processes
 from tl_jax.compilation import counts, use_cache
 from tl_jax.early import Early
-from tl_jax.finish import finish
+from tl_jax.finish import finish, test_logits
 from tl_jax.freeze import count
 from tl_jax.interrupt import Stop, listening
 from tl_jax.job import Job, prepare
@@ -79,7 +79,10 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
 
     trainer = Trainer(job, cuts, folder, journal, stop, early)
     best = trainer.run()
-    measures = finish(job, folder, trainer.predictor, best)
+    assert trainer.progress.best is not None
+    stage = trainer.progress.best["stage"]
+    test = test_logits(job, best, stage, cuts[stage], trainer.kept, trainer.predictor)
+    measures = finish(job, folder, best, test)
 
     compiled, read = (now - then for now, then in zip(counts(), before, strict=True))
     journal.say(f"XLA compiled {compiled} programs; {read} were kept from an earlier run and read")

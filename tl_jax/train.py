@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tl_jax import kept, optim, sharding, step
+from tl_jax import optim, sharding, step
 from tl_jax.backbones.anatomy import Leaves
 from tl_jax.data import Split
 from tl_jax.data.feed import Feed
@@ -24,6 +24,7 @@ from tl_jax.evaluation import is_better, quick
 from tl_jax.interrupt import Interrupted, Stop
 from tl_jax.job import Job
 from tl_jax.journal import Journal
+from tl_jax.kept import Kept
 from tl_jax.pace import Clock
 from tl_jax.predictor import Predictor
 from tl_jax.prefix import Cut
@@ -48,7 +49,8 @@ class Trainer:
         self.job, self.journal, self.stop, self.config = job, journal, stop, job.config
         self.workdir = workdir
         self.snapshots = Snapshots(job, workdir)
-        self.predictor = Predictor(job.model, job.recipe, job.mesh)
+        self.kept = Kept(job, journal.say)
+        self._predictors: dict[int | None, Predictor] = {}
         self.measure_every = job.steps(self.config.select.every)
         self.checkpoint_every = job.steps(self.config.checkpoint.every)
         self.log_every = job.steps(self.config.log_every)
@@ -158,14 +160,14 @@ class Trainer:
         of them. That is work of the training, and counts as its time. Returns how many blocks batches have
         behind them, None where they are pictures."""
         job, cut, train = self.job, self.cuts[number], self.job.data.train
-        self.val, self.measurer = job.data.val, self.predictor
+        self.val = job.data.val
         behind, views = None, 1
         if cut.start is not None:
             snapshot = self._snapshot()
-            served = kept.serve(job, number, cut, snapshot.params, snapshot.stats, self.journal.say)
+            served = self.kept.serve(number, cut, snapshot.params, snapshot.stats)
             if served is not None:
                 (train, self.val), behind, views = served, cut.start, max(cut.views, 1)
-                self.measurer = Predictor(job.model, replace(job.recipe, start=behind), job.mesh)
+        self.measurer = self.predictor(behind)
         if self.feed is not None:
             if self.feed.split is train:
                 return behind
@@ -179,6 +181,13 @@ class Trainer:
             views=views,
         )
         return behind
+
+    def predictor(self, start: int | None) -> Predictor:
+        """Of pictures, or of what the first ``start`` blocks make of them; the same one every time."""
+        if start not in self._predictors:
+            recipe = replace(self.job.recipe, start=start)
+            self._predictors[start] = Predictor(self.job.model, recipe, self.job.mesh)
+        return self._predictors[start]
 
     def _take_step(self, stepper: Stepper, stage: str) -> step.Metrics:
         assert self.feed is not None

@@ -119,6 +119,15 @@ def test_one_that_fails_does_not_stop_the_others(base, tmp_path):
     assert [*runner.finished(runs, tmp_path)] == ["low/seed-0"]
 
 
+def test_what_no_run_could_do_is_told_at_once(base, tmp_path):
+    """A folder that is not there would fail every run: nothing is recorded, and no second one is tried."""
+    elsewhere = Variation("elsewhere", {"data.root": str(tmp_path / "none")})
+    with pytest.raises(ValueError, match="none"):
+        runner.execute(grid(base, [elsewhere, LOW], [0]), tmp_path / "grid", say=lambda line: None)
+    assert not (tmp_path / "grid" / "low").exists()
+    assert not (tmp_path / "grid" / "runs.jsonl").exists()
+
+
 def test_ctrl_c_ends_the_grid_and_loses_nothing(base, tmp_path, monkeypatch):
     runs, run = grid(base, [LOW], [0, 1]), runner.runs.run
 

@@ -41,15 +41,29 @@ def seeds(parsed: flags.Parsed) -> range:
 
 
 def execute(grid: Sequence[Run], parsed: flags.Parsed) -> Outcome | None:
-    """Runs the grid, or prints what it would cost where ``--dry_run`` asks for that: then it is None."""
+    """Runs the grid, or prints what it would cost where ``--dry_run`` asks for that: then it is None. Raises
+    as `runner.execute`, and ValueError where stages do not fit a network."""
     from tl_jax.compilation import use_cache
-    from tl_jax.lab import estimate, runner
+    from tl_jax.lab import estimate, network, runner
 
     use_cache(parsed.config.compilation_cache)
+    network.refuse_misfits(grid)
     if parsed.flags.dry_run:
         print(estimate.table(grid))
         return None
     return runner.execute(grid, Path(parsed.workdir))
+
+
+def another(argv: list[str], path: str, define: flags.Define) -> flags.Parsed:
+    """The same command line with another ``--config``: the flags that set single keys apply to both."""
+    changed, at = list(argv), 1
+    while at < len(argv):
+        if argv[at] in ("--config", "-config"):
+            changed[at + 1] = path
+        elif argv[at].partition("=")[0] in ("--config", "-config"):
+            changed[at] = f"--config={path}"
+        at += 1
+    return parse(changed, define, suffix="")
 
 
 def end(outcome: Outcome) -> int:

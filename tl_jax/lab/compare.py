@@ -37,8 +37,8 @@ class Comparison:
     """Of several arms, each the runs of one variation in the order of the same seeds.
 
     ``arms``: name → test predictions of its runs (`tl_jax.pooled.read_fold`); ``settings`` is
-    ``config.evaluation``. Raises ValueError where runs have not seen the same pictures, or arms have
-    different numbers of runs.
+    ``config.evaluation``. ``points`` and ``each``: arm → measure → the mean over its runs, and each run's.
+    Raises ValueError where runs have not seen the same pictures, or arms have different numbers of runs.
     """
 
     def __init__(self, arms: Mapping[str, Sequence[Fold]], settings: Any) -> None:
@@ -50,12 +50,14 @@ class Comparison:
             0, self.seeds, (settings.bootstrap, self.seeds)
         )
         self.points: dict[str, dict[str, float]] = {}
+        self.each: dict[str, dict[str, list[float]]] = {}
         self.replicates: dict[str, dict[str, Floats]] = {}
         for name, runs in arms.items():
             of_runs = [Statistics(run.logits, run.labels, run.decision, -1.0) for run in runs]
             alone = [run(np.ones((len(first.ids), 1)))[0] for run in of_runs]
             again = [_joined([run(weights)[0] for weights in resampling]) for run in of_runs]
-            self.points[name] = {m: float(np.mean([one[m][0] for one in alone])) for m in alone[0]}
+            self.each[name] = {m: [float(one[m][0]) for one in alone] for m in alone[0]}
+            self.points[name] = {m: float(np.mean(values)) for m, values in self.each[name].items()}
             rows = np.arange(settings.bootstrap)[:, None]
             self.replicates[name] = {
                 m: np.stack([one[m] for one in again], axis=1)[rows, drawn].mean(axis=1) for m in again[0]

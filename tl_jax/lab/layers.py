@@ -10,6 +10,7 @@ import numpy as np
 
 from tl_jax import compilation, sharding
 from tl_jax.backbones.anatomy import Backbone, Leaves, inference_graph, merge, run
+from tl_jax.backbones.anatomy import split as take_apart
 from tl_jax.data import Split
 from tl_jax.job import Job
 from tl_jax.predictor import over, round_up
@@ -21,11 +22,15 @@ def names(model: Backbone) -> list[str]:
     return ["stem", *(f"blocks/{i}" for i in range(len(model.blocks))), "neck"]
 
 
-def of_pictures(job: Job, splits: Sequence[Split]) -> list[dict[str, np.ndarray]]:
-    """For each split, layer → features (n, c) float32: means over the map, of the neck what the head gets."""
+def of_pictures(
+    job: Job, splits: Sequence[Split], model: Backbone | None = None
+) -> list[dict[str, np.ndarray]]:
+    """For each split, layer → features (n, c) float32: means over the map, of the neck what the head gets.
+    ``model``: in the place of the job's own."""
+    model = model or job.model
     everywhere = sharding.replicated(job.mesh)
-    params, stats = (jax.device_put(leaves, everywhere) for leaves in (job.base_params, job.base_stats))
-    graph, widths = inference_graph(job.model), list[int]()
+    params, stats = (jax.device_put(leaves, everywhere) for leaves in take_apart(model)[1:])
+    graph, widths = inference_graph(model), list[int]()
 
     def apply(params: Leaves, stats: Leaves, images: jax.Array) -> jax.Array:
         found = features(merge(graph, params, stats), job.recipe, images)
@@ -43,7 +48,7 @@ def of_pictures(job: Job, splits: Sequence[Split]) -> list[dict[str, np.ndarray]
         program = compiled[shape]
         wide = over(lambda images, program=program: program(params, stats, images), split, size, job.mesh)
         parts = np.split(wide, np.cumsum(widths)[:-1], axis=1)
-        made.append(dict(zip(names(job.model), parts, strict=True)))
+        made.append(dict(zip(names(model), parts, strict=True)))
     return made
 
 

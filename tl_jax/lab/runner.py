@@ -39,9 +39,10 @@ class Outcome:
 def execute(grid: Sequence[Run], root: Path, *, say: Callable[[str], None] = print) -> Outcome:
     """Runs what is not finished yet, each in its folder below ``root``.
 
-    Raises `WorkdirError` before anything is run where another process is at work in ``root``, or where a
-    folder below holds a run of another config. What a run raises is a failure of that run alone, but for
-    `KeyboardInterrupt` and `tl_jax.interrupt.Interrupted`, which end the grid.
+    Raises before anything is trained: `WorkdirError` where another process is at work in ``root``, or where
+    a folder below holds a run of another config; and what keeps the first run from coming as far as a plan,
+    since that (a wrong folder, weights that do not load) would keep all of them. Later on, what a run raises
+    is a failure of that run alone, but for `KeyboardInterrupt` and `tl_jax.interrupt.Interrupted`.
     """
     records, failed = Records(root / RECORDS), dict[str, str]()
     with Workdir(root).locked(), compilation.shared():
@@ -57,6 +58,8 @@ def execute(grid: Sequence[Run], root: Path, *, say: Callable[[str], None] = pri
             try:
                 result = runs.run(run.config, root / run.name, quiet=True)
             except Exception as error:
+                if not done and not failed and not Workdir(root / run.name).plan.exists():
+                    raise
                 failed[run.name] = f"{type(error).__name__}: {error}"
                 write_text(root / run.name / FAILURE, traceback.format_exc())
                 outcome = f"failed: {error}".splitlines()[0]
