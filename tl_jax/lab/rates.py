@@ -20,7 +20,7 @@ Cell = tuple[float, float]
 
 
 def write(root: Path, records: Sequence[Record], config: ConfigDict) -> str:
-    """Writes rates.txt, rates.json and rates.png into ``root``; the text. A cell of which a seed is missing is
+    """Writes rates.txt, rates.json and rates.png into ``root``; the text. A cell that lacks a seed is
     not chosen."""
     metric = config.select.metric
     values = cells(records)
