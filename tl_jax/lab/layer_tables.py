@@ -77,7 +77,7 @@ def draw(networks: Sequence[Network], path: Path) -> None:
             )
             at = np.linspace(0, 1, len(each))
             ends = np.nan_to_num([value - low, high - value])
-            axes.errorbar(at, value, ends, fmt="o-", capsize=2, color=colour, label=network.name)
+            axes.errorbar(at, value, ends, fmt="o-", capsize=2, color=colour, label=Path(network.name).name)
         alone = len(networks) == 1
         if alone:
             axes.set_xticks(at, [layer.name.removeprefix("blocks/") for layer in networks[0].layers])
