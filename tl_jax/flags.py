@@ -169,7 +169,7 @@ def _help(program: str, define: Define | None, takes_config: bool, *, every_key:
         ]
     for name in values:
         flag = values[name]
-        default = f" (default: {flag.default})" if flag.default not in (None, "") else ""
+        default = f" (default: {flag.default})" if flag.default not in (None, "", []) else ""
         if name == "workdir" and takes_config:
             default = " (default: runs/ and the name of the config file)"
         lines.append(f"  --{name}=…  {flag.help}{default}")

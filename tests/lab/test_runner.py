@@ -136,10 +136,12 @@ def test_ctrl_c_ends_the_grid_and_loses_nothing(base, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return run(config, workdir, **named)
 
+    told: list[str] = []
     with monkeypatch.context() as patch:
         patch.setattr(runner.runs, "run", second_is_interrupted)
         with pytest.raises(KeyboardInterrupt):
-            runner.execute(runs, tmp_path, say=lambda line: None)
+            runner.execute(runs, tmp_path, say=told.append)
+    assert told[1] == "[2/2] low/seed-1  interrupted: the same command goes on from here"
     assert len(Records(tmp_path / "runs.jsonl").read()) == 1
     said: list[str] = []
     assert len(runner.execute(runs, tmp_path, say=said.append).records) == 2

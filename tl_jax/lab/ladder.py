@@ -141,8 +141,8 @@ def table(found: Ladder) -> str:
     lines += [
         "",
         f"means of {found.seeds} seeds on {found.patients} patients, in brackets 95 % intervals over both;",
-        f"{NAMES.get(found.measure, found.measure)} less that of the next line, p corrected for "
-        f"{len(found.rungs) - 1} comparisons (Holm)",
+        f"{NAMES.get(found.measure, found.measure)} less that of the next line, p corrected for their number "
+        f"(Holm): {len(found.rungs) - 1}",
     ]
     if found.missing:
         lines.append(f"left out, as runs are missing: {', '.join(found.missing)}")

@@ -18,6 +18,7 @@ from typing import Any
 import jax
 
 from tl_jax import compilation, memory, runs, version
+from tl_jax.interrupt import Interrupted
 from tl_jax.lab.grid import Run
 from tl_jax.lab.records import Record, Records
 from tl_jax.pace import left_over
@@ -57,6 +58,9 @@ def execute(grid: Sequence[Run], root: Path, *, say: Callable[[str], None] = pri
             began, memory_kept = time.monotonic(), _begin()
             try:
                 result = runs.run(run.config, root / run.name, quiet=True)
+            except (KeyboardInterrupt, Interrupted):
+                say(f"[{number}/{len(grid)}] {run.name}  interrupted: the same command goes on from here")
+                raise
             except Exception as error:
                 if not done and not failed and not Workdir(root / run.name).plan.exists():
                     raise
