@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import threading
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ _one_at_a_time = threading.Lock()
 _ALL, _READ = "/jax/core/compile/backend_compile_duration", "/jax/compilation_cache/cache_hits"
 _happened: Counter[str] = Counter()
 
-_kept: dict[bytes, jax.stages.Compiled] | None = None
+_kept: OrderedDict[bytes, jax.stages.Compiled] | None = None  # the one used last is at the end
 _MOST_KEPT = 32
 
 
@@ -65,28 +65,35 @@ def compiled(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
     XLA cannot write down a program that calls oneDNN (`backbones.onednn`), nor does it notice: it would read
     memory that is not there. So such a program is never offered to the cache, and is compiled at each start.
     """
-    import jax
-
     from tl_jax.backbones import onednn
 
-    calls = onednn.available() and "__onednn$" in lowered.as_text()
+    text = lowered.as_text() if onednn.available() or _kept is not None else ""
+    calls = "__onednn$" in text
     with _one_at_a_time:  # what the cache takes is a setting of the process, not of the program
-        key = b"" if _kept is None else _key(lowered)
-        if _kept is not None and key in _kept:
-            _kept[key] = _kept.pop(key)  # the one used last is dropped last
-            return _kept[key]
-        least = getattr(jax.config, _LEAST)
-        if calls:
-            jax.config.update(_LEAST, math.inf)
-        try:
-            found = lowered.compile()
-        finally:
-            jax.config.update(_LEAST, least)
-        if _kept is not None:
-            _kept[key] = found
-            while len(_kept) > _MOST_KEPT:
-                del _kept[next(iter(_kept))]
-        return found
+        if _kept is None:
+            return _compile(lowered, offer=not calls)
+        key = f"{text}\0{lowered.in_tree}\0{lowered.out_tree}"
+        digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
+        if digest not in _kept:
+            _kept[digest] = _compile(lowered, offer=not calls)
+        _kept.move_to_end(digest)
+        if len(_kept) > _MOST_KEPT:
+            _kept.popitem(last=False)
+        return _kept[digest]
+
+
+def _compile(lowered: jax.stages.Lowered, *, offer: bool) -> jax.stages.Compiled:
+    """``offer``: to the cache."""
+    import jax
+
+    if offer:
+        return lowered.compile()
+    least = getattr(jax.config, _LEAST)
+    jax.config.update(_LEAST, math.inf)
+    try:
+        return lowered.compile()
+    finally:
+        jax.config.update(_LEAST, least)
 
 
 @contextmanager
@@ -94,17 +101,11 @@ def shared() -> Iterator[None]:
     """While this lasts, `compiled` gives a program again that it has compiled before, also one that no cache
     on disk can take. For many runs in one process."""
     global _kept
-    _kept = {}
+    _kept = OrderedDict()
     try:
         yield
     finally:
         _kept = None
-
-
-def _key(lowered: jax.stages.Lowered) -> bytes:
-    """Of the program, and of the trees that its arguments and results are."""
-    trees = f"\0{lowered.in_tree}\0{lowered.out_tree}"
-    return hashlib.blake2b((lowered.as_text() + trees).encode(), digest_size=16).digest()
 
 
 def counts() -> tuple[int, int]:

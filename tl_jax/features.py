@@ -106,8 +106,8 @@ def layer_function(model: Any, recipe: Any, layer: str, *, pool: bool) -> Callab
     import jax
     import jax.numpy as jnp
 
-    from tl_jax import compilation
     from tl_jax.backbones.anatomy import inference_graph, merge, run, split
+    from tl_jax.predictor import each_shape
     from tl_jax.step import inputs
 
     part, _, number = layer.partition("/")
@@ -128,15 +128,7 @@ def layer_function(model: Any, recipe: Any, layer: str, *, pool: bool) -> Callab
         features = network.feature_map(carry)
         return jnp.mean(features, axis=(1, 2)) if pool else features
 
-    compiled: dict[tuple[int, ...], jax.stages.Compiled] = {}
-
-    def function(images: jax.Array) -> jax.Array:
-        if images.shape not in compiled:
-            lowered = jax.jit(apply).lower(params, stats, images)
-            compiled[images.shape] = compilation.compiled(lowered)
-        return compiled[images.shape](params, stats, images)
-
-    return function
+    return each_shape(apply, params, stats)
 
 
 def save(path: Path, arrays: dict[str, np.ndarray]) -> None:

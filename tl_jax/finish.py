@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +16,7 @@ from tl_jax.kept import Kept
 from tl_jax.predictor import Predictor
 from tl_jax.prefix import Cut
 from tl_jax.snapshot import Best
+from tl_jax.text_table import comma_separated
 from tl_jax.workdir import Workdir, write_text
 
 
@@ -68,14 +67,12 @@ def predictions(pictures: Split, logits: np.ndarray, classes: Sequence[str], dec
     data that is called as one of ours goes by ``data_`` and its name."""
     probabilities = evaluation.probabilities(logits, decision)
     decided = evaluation.decide(probabilities, decision)
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
     numbers = [f"probability_{name}" for name in classes] + [f"logit_{name}" for name in classes]
     taken = {"id", "group", "label", "decision", *numbers}
     columns = [f"data_{name}" if name in taken else name for name in pictures.columns]
-    writer.writerow(["id", "group", *columns, "label", "decision", *numbers])
+    rows: list[list[Any]] = [["id", "group", *columns, "label", "decision", *numbers]]
     for i, name in enumerate(pictures.ids):
         facts = [name, pictures.groups[i], *(column[i] for column in pictures.columns.values())]
         cells = [f"{value:.6g}" for value in (*probabilities[i], *logits[i])]
-        writer.writerow([*facts, classes[pictures.labels[i]], classes[decided[i]], *cells])
-    return file.getvalue()
+        rows.append([*facts, classes[pictures.labels[i]], classes[decided[i]], *cells])
+    return comma_separated(rows)

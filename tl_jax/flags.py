@@ -66,7 +66,7 @@ def read(
     config, name, workdir, rest, where = ConfigDict(), "", "", list(argv[1:]), "the command line"
     if takes_config:
         sets, rest = overrides.take(rest)
-        text, rest, problem = _config_path(rest)
+        text, rest, problem = config_path(rest)
         problems += [problem] if problem else []
         if text:
             where = f"--config={text}"
@@ -96,7 +96,7 @@ def read(
     return Parsed(config, str(values["workdir"].value), values, name)
 
 
-def _config_path(argv: list[str]) -> tuple[str, list[str], Problem | None]:
+def config_path(argv: list[str]) -> tuple[str, list[str], Problem | None]:
     """The value of --config, the other arguments, and what is wrong."""
     found, rest = [], []
     at = 0

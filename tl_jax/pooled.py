@@ -8,7 +8,6 @@ needs a decision, on the decision of the picture's own fold.
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ import numpy as np
 
 from tl_jax import evaluation
 from tl_jax.evaluation import Decision
-from tl_jax.text_table import aligned
+from tl_jax.text_table import aligned, comma_separated
 from tl_jax.workdir import Workdir, WorkdirError
 
 RANKED = ("auroc", "average_precision")
@@ -87,41 +86,55 @@ def check(folds: Sequence[Fold]) -> None:
 def measure(folds: Sequence[Fold], *, settings: Any) -> dict[str, Any]:
     """The measures of all test pictures together, as `evaluation.measure` gives them, with intervals over
     groups. ``settings`` is ``config.evaluation``. Raises WorkdirError as `check` does."""
-    check(folds)
+    one = joined(folds)
     classes = folds[0].result["classes"]
     logits = np.concatenate([fold.logits for fold in folds])
-    labels = np.concatenate([fold.labels for fold in folds])
-    groups = np.array([group for fold in folds for group in fold.groups])
-    sizes = [len(fold.ids) for fold in folds]
-
-    def spread(values: Sequence[Any]) -> Any:
-        """One value a fold → one a picture."""
-        return np.repeat(np.array(values, np.float64), sizes, axis=0)
-
-    decisions = [fold.decision for fold in folds]
-    thresholds = [decision.threshold for decision in decisions]
-    scale = spread([[decision.scale] for decision in decisions])
-    bias = spread([decision.bias for decision in decisions])
     # All that is done with a decision's numbers holds for arrays with a number a picture.
-    each = Decision(
-        scale=cast(Any, scale),
-        bias=cast(Any, bias),
-        threshold=cast(Any, None if None in thresholds else spread(thresholds)),
-        criterion="each fold's own",
-        positive=decisions[0].positive,
-    )
-    same = replace(each, scale=1.0, bias=(0.0,) * len(classes))
+    scale = _spread(folds, [[fold.decision.scale] for fold in folds])
+    bias = _spread(folds, [fold.decision.bias for fold in folds])
+    each = replace(one.decision, scale=cast(Any, scale), bias=cast(Any, bias))
 
     def measured(scores: np.ndarray, decision: Decision) -> dict[str, Any]:
         return evaluation.measure(
-            scores, labels, groups, classes=classes, decision=decision, settings=settings
+            scores, one.labels, np.array(one.groups), classes=classes, decision=decision, settings=settings
         )
 
-    found, ranked = measured(logits, each), measured(logits * scale + bias, same)
+    found, ranked = measured(logits, each), measured(one.logits, one.decision)
     found |= {name: ranked[name] for name in RANKED if name in ranked}
     for label, entries in found["per_class"].items():
         entries |= {name: ranked["per_class"][label][name] for name in RANKED if name in entries}
     return {**found, "threshold": None, "criterion": "each fold's own"}
+
+
+def joined(folds: Sequence[Fold]) -> Fold:
+    """All folds as one, each picture's logits calibrated by its own fold, and with that one's threshold.
+    Raises WorkdirError as `check` does."""
+    check(folds)
+    first = folds[0]
+    thresholds = [fold.decision.threshold for fold in folds]
+    scale = _spread(folds, [[fold.decision.scale] for fold in folds])
+    bias = _spread(folds, [fold.decision.bias for fold in folds])
+    decision = Decision(
+        scale=1.0,
+        bias=(0.0,) * len(first.result["classes"]),
+        threshold=cast(Any, None if None in thresholds else _spread(folds, thresholds)),
+        criterion="each fold's own",
+        positive=first.decision.positive,
+    )
+    return replace(
+        first,
+        decision=decision,
+        ids=tuple(name for fold in folds for name in fold.ids),
+        groups=tuple(name for fold in folds for name in fold.groups),
+        labels=np.concatenate([fold.labels for fold in folds]),
+        logits=np.concatenate([fold.logits for fold in folds]) * scale + bias,
+        rows=tuple(row for fold in folds for row in fold.rows),
+    )
+
+
+def _spread(folds: Sequence[Fold], values: Sequence[Any]) -> np.ndarray:
+    """One value a fold → one a picture."""
+    return np.repeat(np.array(values, np.float64), [len(fold.ids) for fold in folds], axis=0)
 
 
 def spread_over_folds(folds: Sequence[Fold]) -> dict[str, dict[str, Any]]:
@@ -147,12 +160,10 @@ def values(fold: Fold) -> dict[str, float | None]:
 
 def predictions(folds: Sequence[Fold]) -> str:
     """The test predictions of all folds as CSV text, with the fold in front."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["fold", *folds[0].header])
+    rows: list[list[Any]] = [["fold", *folds[0].header]]
     for fold in folds:
-        writer.writerows([fold.name, *row] for row in fold.rows)
-    return file.getvalue()
+        rows.extend([fold.name, *row] for row in fold.rows)
+    return comma_separated(rows)
 
 
 def table(folds: Sequence[Fold], over: dict[str, dict[str, Any]]) -> str:

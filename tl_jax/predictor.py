@@ -69,6 +69,18 @@ def over(
     return kept
 
 
+def each_shape(function: Callable[..., jax.Array], *leaves: Leaves) -> Callable[[jax.Array], jax.Array]:
+    """``function(*leaves, images)`` as one of the images alone, compiled once for each shape of them."""
+    compiled: dict[tuple[int, ...], jax.stages.Compiled] = {}
+
+    def call(images: jax.Array) -> jax.Array:
+        if images.shape not in compiled:
+            compiled[images.shape] = compilation.compiled(jax.jit(function).lower(*leaves, images))
+        return compiled[images.shape](*leaves, images)
+
+    return call
+
+
 def round_up(number: int, multiple: int) -> int:
     """The smallest multiple that is not below the number."""
     return -(-number // multiple) * multiple

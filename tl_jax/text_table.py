@@ -1,8 +1,11 @@
-"""Rows of text with their columns aligned, for every table that people read."""
+"""Rows as text: with their columns aligned, for every table that people read, and as CSV."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 def aligned(rows: Sequence[Sequence[str]], *, left: int | None = None) -> list[str]:
@@ -21,3 +24,10 @@ def aligned(rows: Sequence[Sequence[str]], *, left: int | None = None) -> list[s
         ]
         lines.append("  " + "  ".join(cells).rstrip())
     return lines
+
+
+def comma_separated(rows: Iterable[Iterable[Any]]) -> str:
+    """CSV text, one line a row."""
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows(rows)
+    return file.getvalue()

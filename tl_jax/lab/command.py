@@ -56,14 +56,8 @@ def execute(grid: Sequence[Run], parsed: flags.Parsed) -> Outcome | None:
 
 def another(argv: list[str], path: str, define: flags.Define) -> flags.Parsed:
     """The same command line with another ``--config``: the flags that set single keys apply to both."""
-    changed, at = list(argv), 1
-    while at < len(argv):
-        if argv[at] in ("--config", "-config"):
-            changed[at + 1] = path
-        elif argv[at].partition("=")[0] in ("--config", "-config"):
-            changed[at] = f"--config={path}"
-        at += 1
-    return parse(changed, define, suffix="")
+    _, rest, _ = flags.config_path(argv[1:])
+    return parse([argv[0], f"--config={path}", *rest], define, suffix="")
 
 
 def end(outcome: Outcome) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ from tl_jax.evaluation.bootstrap import Resampling, percentiles
 from tl_jax.evaluation.metrics import Floats
 from tl_jax.evaluation.statistics import Statistics
 from tl_jax.evaluation.validation import HIGHER_IS_BETTER
-from tl_jax.pooled import Fold
+from tl_jax.lab.records import Record
+from tl_jax.pooled import Fold, read_fold
+from tl_jax.workdir import Workdir
 
 _LOWER = ("nll", "brier", "ece")
 
@@ -63,6 +66,15 @@ class Comparison:
                 m: np.stack([one[m] for one in again], axis=1)[rows, drawn].mean(axis=1) for m in again[0]
             }
 
+    def measure(self, wanted: str = "") -> str:
+        """What arms are judged by: ``wanted``, by default AUROC where it is defined, else accuracy. Raises
+        ValueError for one that the runs have not."""
+        measured = next(iter(self.points.values()))
+        wanted = wanted or ("auroc" if not np.isnan(measured.get("auroc", np.nan)) else "accuracy")
+        if wanted not in measured:
+            raise ValueError(f"--measure={wanted}: the runs have measured {', '.join(measured)}")
+        return wanted
+
     def arm(self, name: str, measure: str) -> Estimate:
         """The mean over seeds."""
         return _estimate(self.points[name][measure], self.replicates[name][measure])
@@ -82,6 +94,11 @@ class Comparison:
         """The arm with the best mean."""
         order = sorted(self.points, key=lambda name: self.points[name][measure])
         return order[-1] if rises(measure) else order[0]
+
+
+def predictions(root: Path, record: Record) -> Fold:
+    """The test predictions of a finished run of the grid in ``root``."""
+    return read_fold(record["name"], Workdir(root / record["name"]))
 
 
 def rises(measure: str) -> bool:

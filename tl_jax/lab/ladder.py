@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from tl_jax.lab.compare import Comparison, Estimate, holm, rises
+from tl_jax.lab.compare import Comparison, Estimate, holm, predictions, rises
 from tl_jax.lab.records import Record
-from tl_jax.pooled import read_fold
-from tl_jax.text_table import aligned
-from tl_jax.workdir import Workdir, write_json, write_text
+from tl_jax.text_table import aligned, comma_separated
+from tl_jax.workdir import write_json, write_text
 
 NAMES = {"auroc": "AUROC", "nll": "NLL", "ece": "ECE"}
 
@@ -85,15 +82,9 @@ def summarise(root: Path, records: Sequence[Record], settings: Any, *, measure: 
     whole = max(len(runs) for runs in by_cut.values())
     missing = [f"cut {cut}" for cut, runs in by_cut.items() if len(runs) < whole]
     by_cut = {cut: by_cut[cut] for cut in sorted(by_cut) if len(by_cut[cut]) == whole}
-    arms = {
-        str(cut): [read_fold(one["name"], Workdir(root / one["name"])) for one in runs]
-        for cut, runs in by_cut.items()
-    }
+    arms = {str(cut): [predictions(root, one) for one in runs] for cut, runs in by_cut.items()}
     compared = Comparison(arms, settings)
-    names = compared.points[next(iter(arms))]
-    measure = measure or ("auroc" if not np.isnan(names.get("auroc", np.nan)) else "accuracy")
-    if measure not in names:
-        raise ValueError(f"--measure={measure}: the runs have measured {', '.join(names)}")
+    measure, names = compared.measure(measure), compared.points[next(iter(arms))]
     best = compared.best(measure)
     steps = [compared.difference(low, high, measure) for low, high in zip(arms, list(arms)[1:], strict=False)]
     corrected = holm([step.p for step in steps])
@@ -186,18 +177,14 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _csv(found: Ladder) -> str:
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
     shown = list(found.rungs[0].measures)
     ends = [f"{name}{end}" for name in shown for end in ("", "_low", "_high")]
-    writer.writerow(["frozen", "trains", "parameters", *ends, "seconds", "peak_bytes", "flops"])
+    rows: list[list[Any]] = [["frozen", "trains", "parameters", *ends, "seconds", "peak_bytes", "flops"]]
     for rung in found.rungs:
         estimates = [rung.measures[name] for name in shown]
         numbers = [x for one in estimates for x in (one.value, one.low, one.high)]
-        writer.writerow(
-            [rung.cut, rung.train, rung.trained, *numbers, rung.seconds, rung.peak_bytes, rung.flops]
-        )
-    return file.getvalue()
+        rows.append([rung.cut, rung.train, rung.trained, *numbers, rung.seconds, rung.peak_bytes, rung.flops])
+    return comma_separated(rows)
 
 
 def _plain(value: Any) -> Any:

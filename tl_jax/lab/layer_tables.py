@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ import numpy as np
 
 from tl_jax.lab import pictures
 from tl_jax.lab.layer_scores import Layer, Network
-from tl_jax.text_table import aligned
+from tl_jax.text_table import aligned, comma_separated
 from tl_jax.workdir import write_json, write_text
 
 
@@ -87,17 +85,15 @@ def draw(networks: Sequence[Network], path: Path) -> None:
 
 
 def _csv(networks: Sequence[Network]) -> str:
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
     measures = ("auroc", "accuracy", "nll")
     ends = [f"{name}{end}" for name in measures for end in ("", "_low", "_high")]
-    writer.writerow(["network", "layer", "width", "decay", "val_nll", *ends, "logme", "h_score"])
+    rows: list[list[Any]] = [["network", "layer", "width", "decay", "val_nll", *ends, "logme", "h_score"]]
     for network in networks:
         for one in network.layers:
             values = [one.test[name][key] for name in measures for key in ("value", "low", "high")]
             facts = [network.name, one.name, one.width, one.decay, one.val_nll]
-            writer.writerow([*facts, *values, one.logme, one.h_score])
-    return file.getvalue()
+            rows.append([*facts, *values, one.logme, one.h_score])
+    return comma_separated(rows)
 
 
 def _interval(layer: Layer, measure: str) -> str:

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tl_jax import compilation, sharding
+from tl_jax import sharding
 from tl_jax.backbones.anatomy import Backbone, Leaves, inference_graph, merge, run
 from tl_jax.backbones.anatomy import split as take_apart
 from tl_jax.data import Split
 from tl_jax.job import Job
-from tl_jax.predictor import over, round_up
+from tl_jax.predictor import each_shape, over, round_up
 from tl_jax.step import Recipe, inputs
 
 
@@ -37,16 +37,11 @@ def of_pictures(
         widths[:] = [one.shape[1] for one in found]
         return jnp.concatenate([one.astype(jnp.float32) for one in found], axis=1)
 
-    compiled: dict[tuple[int, ...], jax.stages.Compiled] = {}
+    function = each_shape(apply, params, stats)
     made = []
     for split in splits:
         size = round_up(min(job.config.evaluation.batch_size, len(split)), job.mesh.size)
-        shape = (size, *split.images.shape[1:])
-        if shape not in compiled:
-            images = jax.ShapeDtypeStruct(shape, np.uint8, sharding=sharding.batched(job.mesh))
-            compiled[shape] = compilation.compiled(jax.jit(apply).lower(params, stats, images))
-        program = compiled[shape]
-        wide = over(lambda images, program=program: program(params, stats, images), split, size, job.mesh)
+        wide = over(function, split, size, job.mesh)
         parts = np.split(wide, np.cumsum(widths)[:-1], axis=1)
         made.append(dict(zip(names(model), parts, strict=True)))
     return made

@@ -9,11 +9,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from tl_jax.lab import pictures
-from tl_jax.lab.compare import Comparison, rises
+from tl_jax.lab.compare import Comparison, predictions, rises
 from tl_jax.lab.records import Record
-from tl_jax.pooled import read_fold
 from tl_jax.text_table import aligned
-from tl_jax.workdir import Workdir, write_json, write_text
+from tl_jax.workdir import write_json, write_text
 
 Cell = tuple[float, float]
 """Learning rate and layer decay."""
@@ -80,9 +79,8 @@ def _verdict(
     root: Path, records: Sequence[Record], config: ConfigDict, chosen: Cell, means: Mapping[Cell, float]
 ) -> str:
     own = [one for one in records if (one["facts"]["lr"], one["facts"]["decay"]) == chosen]
-    runs = [read_fold(one["name"], Workdir(root / one["name"])) for one in own]
-    compared = Comparison({"chosen": runs}, config.evaluation)
-    measure = "auroc" if "auroc" in compared.points["chosen"] else "accuracy"
+    compared = Comparison({"chosen": [predictions(root, one) for one in own]}, config.evaluation)
+    measure = compared.measure()
     found = compared.arm("chosen", measure)
     lrs = sorted({lr for lr, _ in means})
     edge = ""

@@ -55,7 +55,7 @@ def execute(grid: Sequence[Run], root: Path, *, say: Callable[[str], None] = pri
         for number, run in enumerate(grid, 1):
             if run.name in done:
                 continue
-            began, memory_kept = time.monotonic(), _begin()
+            began, peak = time.monotonic(), _begin()
             try:
                 result = runs.run(run.config, root / run.name, quiet=True)
             except (KeyboardInterrupt, Interrupted):
@@ -69,7 +69,7 @@ def execute(grid: Sequence[Run], root: Path, *, say: Callable[[str], None] = pri
                 outcome = f"failed: {error}".splitlines()[0]
             else:
                 (root / run.name / FAILURE).unlink(missing_ok=True)
-                done[run.name] = record(run, result, time.monotonic() - began, memory_kept())
+                done[run.name] = record(run, result, time.monotonic() - began, peak())
                 records.append(done[run.name])
                 outcome = headline(result)
             say(f"[{number}/{len(grid)}] {run.name}  {outcome}  {pace.lap(time.monotonic() - began)}")

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from tl_jax import data
 from tl_jax.config import to_json
-from tl_jax.evaluation import Decision
-from tl_jax.lab.compare import Comparison, Estimate, rises
-from tl_jax.lab.network import outline
+from tl_jax.job import prepare
+from tl_jax.lab.compare import Comparison, Estimate, predictions, rises
 from tl_jax.lab.records import Record
-from tl_jax.pooled import Fold, check, read_fold
-from tl_jax.text_table import aligned
-from tl_jax.workdir import Workdir, write_json, write_text
+from tl_jax.pooled import Fold, joined
+from tl_jax.text_table import aligned, comma_separated
+from tl_jax.workdir import write_json, write_text
 
 SURE = 0.05
 """Below this p the verdict speaks of a difference."""
@@ -30,17 +25,10 @@ def refuse_other_pictures(configs: Mapping[str, ConfigDict]) -> None:
     """Raises ValueError, before anything is trained, where two configs have not the same test pictures."""
     if len({to_json(config.data) for config in configs.values()}) < 2:
         return
-    tests = {}
-    for name, config in configs.items():
-        spec = outline(config).spec
-        read = data.load(
-            config.data,
-            image_size=config.data.image_size or spec.preprocess.size[0],
-            channels=spec.channels,
-            resample=spec.preprocess.resample,
-            augmented=False,
-        )
-        tests[name] = read.test.ids.tolist()
+    tests = {
+        name: prepare(config, say=lambda line: None).data.test.ids.tolist()
+        for name, config in configs.items()
+    }
     (one, first), (other, second) = tests.items()
     if first != second:
         raise ValueError(
@@ -55,10 +43,7 @@ def write(root: Path, records: Sequence[Record], settings: Any, measure: str = "
     cannot be compared."""
     arms = _arms(root, records)
     compared = Comparison(arms, settings)
-    measure = measure or ("auroc" if "auroc" in compared.points[next(iter(arms))] else "accuracy")
-    rows = _rows(compared, arms)
-    if measure not in rows:
-        raise ValueError(f"--measure={measure}: the runs have measured {', '.join(rows)}")
+    measure, rows = compared.measure(measure), _rows(compared, arms)
     text = f"{_table(compared, rows)}\n\n{_verdict(compared, rows, measure)}"
     write_text(root / "seeds.txt", text + "\n")
     write_text(root / "seeds.csv", _csv(rows))
@@ -70,37 +55,11 @@ def _arms(root: Path, records: Sequence[Record]) -> dict[str, list[Fold]]:
     """Config → its test predictions, one for each seed."""
     found: dict[str, dict[int, list[Fold]]] = {}
     for one in records:
-        fold = read_fold(one["name"], Workdir(root / one["name"]))
-        found.setdefault(one["facts"]["arm"], {}).setdefault(one["seed"], []).append(fold)
-    return {arm: [_joined(folds) for folds in seeds.values()] for arm, seeds in found.items()}
-
-
-def _joined(folds: Sequence[Fold]) -> Fold:
-    """All folds of one seed as one: each picture with its own fold's calibration and threshold."""
-    if len(folds) == 1:
-        return folds[0]
-    check(folds)
-    sizes = [len(fold.ids) for fold in folds]
-    thresholds = [fold.decision.threshold for fold in folds]
-    calibrated = [fold.logits * fold.decision.scale + np.array(fold.decision.bias) for fold in folds]
-    each = None if None in thresholds else np.repeat(np.array(thresholds, float), sizes)
-    first = folds[0]
-    decision = Decision(
-        scale=1.0,
-        bias=(0.0,) * first.logits.shape[1],
-        threshold=cast(Any, each),
-        criterion="each fold's own",
-        positive=first.decision.positive,
-    )
-    return replace(
-        first,
-        decision=decision,
-        ids=tuple(name for fold in folds for name in fold.ids),
-        groups=tuple(name for fold in folds for name in fold.groups),
-        labels=np.concatenate([fold.labels for fold in folds]),
-        logits=np.concatenate(calibrated),
-        rows=tuple(row for fold in folds for row in fold.rows),
-    )
+        found.setdefault(one["facts"]["arm"], {}).setdefault(one["seed"], []).append(predictions(root, one))
+    return {
+        arm: [folds[0] if len(folds) == 1 else joined(folds) for folds in seeds.values()]
+        for arm, seeds in found.items()
+    }
 
 
 def _rows(compared: Comparison, arms: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -173,10 +132,7 @@ def _verdict(compared: Comparison, rows: Mapping[str, dict[str, Any]], measure: 
 
 
 def _csv(rows: Mapping[str, dict[str, Any]]) -> str:
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    names = list(next(iter(rows.values())))
-    writer.writerow(["measure", *(f"{name}{end}" for name in names for end in ("", "_low", "_high"))])
-    for measure, row in rows.items():
-        writer.writerow([measure, *(row[name][key] for name in names for key in ("value", "low", "high"))])
-    return file.getvalue()
+    names, keys = list(next(iter(rows.values()))), ("value", "low", "high")
+    header = ["measure", *(f"{name}{end}" for name in names for end in ("", "_low", "_high"))]
+    lines = [[measure, *(row[name][key] for name in names for key in keys)] for measure, row in rows.items()]
+    return comma_separated([header, *lines])
