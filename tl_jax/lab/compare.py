@@ -9,13 +9,13 @@ seeds the part that is due to them is estimated poorly, and somewhat too small, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tl_jax.evaluation.bootstrap import Resampling, percentiles
+from tl_jax.evaluation.estimate import Estimate
 from tl_jax.evaluation.metrics import Floats
 from tl_jax.evaluation.statistics import Statistics
 from tl_jax.evaluation.validation import HIGHER_IS_BETTER
@@ -24,16 +24,6 @@ from tl_jax.pooled import Fold, read_fold
 from tl_jax.workdir import Workdir
 
 _LOWER = ("nll", "brier", "ece")
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number and its 95 % interval; ``p`` is two-sided, of "it is 0"."""
-
-    value: float
-    low: float
-    high: float
-    p: float = float("nan")
 
 
 class Comparison:

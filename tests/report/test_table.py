@@ -1,0 +1,45 @@
+"""One table, told in three ways."""
+
+from __future__ import annotations
+
+import math
+
+from tl_jax.evaluation.estimate import Estimate
+from tl_jax.report.table import Column, Table, plain
+
+TABLE = Table(
+    [Column("cut"), Column("plan"), Column("auroc", "AUROC"), Column("step", form="+.3f")],
+    [["a", "head", Estimate(0.9, 0.8, 0.95), Estimate(-0.01, -0.02, 0.01)], ["b", "all", None, math.nan]],
+    title="Cuts",
+    notes=["means of 3 seeds"],
+)
+
+
+def test_text():
+    assert TABLE.text().splitlines() == [
+        "Cuts",
+        "  cut  plan                   AUROC                       step",
+        "  a    head  0.9000 (0.8000–0.9500)  -0.010 (-0.020 to +0.010)",
+        "  b    all                        –                          –",
+        "",
+        "means of 3 seeds",
+    ]
+
+
+def test_csv_keeps_every_digit():
+    assert TABLE.csv().splitlines() == [
+        "cut,plan,auroc,auroc_low,auroc_high,step,step_low,step_high",
+        "a,head,0.9,0.8,0.95,-0.01,-0.02,0.01",
+        "b,all,,,,,,",
+    ]
+
+
+def test_json_has_no_nan():
+    assert TABLE.plain()[1] == {"cut": "b", "plan": "all", "auroc": None, "step": None}
+    assert TABLE.plain()[0]["auroc"] == {"value": 0.9, "low": 0.8, "high": 0.95, "p": None}
+    assert plain([math.inf, (1, "x")]) == [None, [1, "x"]]
+
+
+def test_what_result_json_calls_a_measure():
+    assert Estimate.of({"value": 0.5, "low": None, "high": None}).text() == "0.5000"
+    assert Estimate.of({"value": None, "low": None, "high": None}).text() == "–"
