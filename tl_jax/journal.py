@@ -71,6 +71,25 @@ class Journal:
             if isinstance(value, int | float):
                 self._board.add_scalar(name, value, step)
 
+    def stepped(
+        self, step: int, metrics: Mapping[str, Any], *, stage: str, epoch: float, rate: float
+    ) -> None:
+        """A step's metrics, as `tl_jax.step` gives them but on the host. ``rate`` in images a second."""
+        groups = {
+            f"{kind}/{name}": float(value)
+            for name, values in metrics["groups"].items()
+            for kind, value in values.items()
+        }
+        loss, length = float(metrics["loss"]), float(metrics["grad_norm"])
+        first = {"stage": stage, "epoch": epoch, "loss": loss, "grad_norm": length}
+        self.record(step, {**first, **groups, "images_per_second": rate})
+
+    def measured(self, step: int, values: Mapping[str, float | None], *, stage: str, better: bool) -> None:
+        """A measurement on validation; ``better``: than all before."""
+        self.record(step, {f"val/{name}": value for name, value in values.items()})
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in values.items() if value is not None)
+        self.say(f"step {step:>6}  {stage}  val: {shown}{'  best so far' if better else ''}")
+
     def start_bar(self, step: int, total: int) -> None:
         if self.quiet or not self.console.is_terminal or not sys.stdout.isatty():
             return

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from tl_jax import config as configs
@@ -22,6 +23,8 @@ from tl_jax.freeze import count
 from tl_jax.interrupt import Stop, listening
 from tl_jax.job import Job, prepare
 from tl_jax.journal import Journal
+from tl_jax.prefix import Cut
+from tl_jax.snapshot import Best, Progress
 from tl_jax.train import Trainer
 from tl_jax.workdir import Workdir, WorkdirError, write_json, write_text
 
@@ -50,7 +53,7 @@ def run(config: Any, workdir: str | Path, *, stop: Stop | None = None, quiet: bo
     with ExitStack() as opened:
         folder, first = Workdir(workdir), processes.is_first()
         signals = opened.enter_context(listening(processes.highest()))
-        finished = processes.from_first(lambda: _claim(folder, config, opened))
+        finished = processes.from_first(lambda: claim(folder, config, opened))
         own = folder if first else opened.enter_context(folder.elsewhere())
         journal = opened.enter_context(closing(Journal(own, quiet=quiet or not first)))
         if finished is not None:
@@ -67,9 +70,22 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
     early = Early()
     job = prepare(config, journal.say, ahead=None if _has_begun(folder) else early.begin)
     _refuse_others_inputs(job)
+    cuts = prefix.cuts(job)
+    describe(job, cuts, folder, journal)
+    trainer = Trainer(job, cuts, folder, journal, stop, early)
+    best = trainer.run()
+    assert trainer.progress.best is not None
+    stage = trainer.progress.best["stage"]
+    test = test_logits(job, best, stage, cuts[stage], trainer.kept, trainer.predictor)
+    compiled, read = (now - then for now, then in zip(counts(), before, strict=True))
+    journal.say(f"XLA compiled {compiled} programs; {read} were kept from an earlier run and read")
+    return conclude(job, folder, journal, trainer.progress, best, test, began)
+
+
+def describe(job: Job, cuts: Sequence[Cut], folder: Workdir, journal: Journal) -> None:
+    """Says and writes what became of the weights, and what the stages will do."""
     journal.say(job.load_report.summary())
     write_text(folder.load_report, job.load_report.table() + "\n")
-    cuts = prefix.cuts(job)
     for note in prefix.notes(job):
         journal.say(note)
     text = plan_table.render(job, cuts)
@@ -77,17 +93,20 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
         write_text(folder.plan, text + "\n\n")
     journal.say(text)
 
-    trainer = Trainer(job, cuts, folder, journal, stop, early)
-    best = trainer.run()
-    assert trainer.progress.best is not None
-    stage = trainer.progress.best["stage"]
-    test = test_logits(job, best, stage, cuts[stage], trainer.kept, trainer.predictor)
+
+def conclude(
+    job: Job,
+    folder: Workdir,
+    journal: Journal,
+    progress: Progress,
+    best: Best,
+    test: np.ndarray,
+    began: float,
+) -> dict[str, Any]:
+    """Ends a trained run: measures the ``best`` weights, writes all that a finished folder holds, and says
+    it; the result. ``test``: the weights' logits (n, K) of the test split; ``began``: by `time.monotonic`."""
+    config = job.config
     measures = finish(job, folder, best, test)
-
-    compiled, read = (now - then for now, then in zip(counts(), before, strict=True))
-    journal.say(f"XLA compiled {compiled} programs; {read} were kept from an earlier run and read")
-
-    progress = trainer.progress
     result = {
         **measures,
         "best": progress.best,
@@ -147,9 +166,9 @@ def _say_what_stays_here(config: ConfigDict, journal: Journal) -> None:
             )
 
 
-def _claim(folder: Workdir, config: ConfigDict, opened: ExitStack) -> dict[str, Any] | None:
-    """Locks the folder and makes it this config's own, or makes sure that it already is. The result, if the
-    run is finished."""
+def claim(folder: Workdir, config: ConfigDict, opened: ExitStack) -> dict[str, Any] | None:
+    """Locks the folder, until ``opened`` is closed, and makes it this config's own, or makes sure that it
+    already is. The result, if the run is finished."""
     opened.enter_context(folder.locked())
     refuse_others(folder, config)
     if not _has_begun(folder):

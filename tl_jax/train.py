@@ -20,7 +20,7 @@ from tl_jax.backbones.anatomy import Leaves
 from tl_jax.data import Split
 from tl_jax.data.feed import Feed
 from tl_jax.early import Early
-from tl_jax.evaluation import is_better, quick
+from tl_jax.evaluation import quick
 from tl_jax.interrupt import Interrupted, Stop
 from tl_jax.job import Job
 from tl_jax.journal import Journal
@@ -105,7 +105,7 @@ class Trainer:
             if progress.measured < progress.step and self._is_measure_due(end):
                 with self.clock.paused(self.state):
                     if metrics is not None:
-                        self._refuse_divergence(metrics, name)
+                        refuse_divergence(metrics, progress.step, name)
                     self._measure(number)
                 if 0 < self.config.early_stopping.patience <= progress.failed:
                     self.journal.say(
@@ -124,8 +124,7 @@ class Trainer:
                 self._log(number, metrics)
             self.journal.advance(progress.step, total=self._total(), stage=name)
         self.stop.graceful = False
-        progress.ends.append(progress.step)
-        progress.stage_best, progress.failed = None, 0
+        progress.end_stage()
         handed_on = self._snapshot()
         with self.clock.paused(self.state):
             self.snapshots.save(handed_on, number)
@@ -225,21 +224,11 @@ class Trainer:
             params, stats, val, self.config.evaluation.batch_size, check=lambda: self._leave_if_asked(number)
         )
         values = quick(logits, val.labels, positive=self.job.positive)
-        value = values[metric]
-        better = progress.best is None or is_better(metric, value, progress.best["value"])
+        delta = self.config.early_stopping.min_delta
+        better = progress.measure(number, values[metric], metric, min_delta=delta)
         if better:
             self.snapshots.save_best(progress.step, number, Best(params, stats, logits))
-            progress.best = {"step": progress.step, "stage": number, "value": value}
-        reference, delta = progress.stage_best, self.config.early_stopping.min_delta
-        if reference is None or is_better(metric, value, reference, min_delta=delta):
-            progress.stage_best, progress.failed = value, 0
-        else:
-            progress.failed += 1
-        progress.measured = progress.step
-        self.journal.record(progress.step, {f"val/{name}": found for name, found in values.items()})
-        shown = "  ".join(f"{name} {found:.4f}" for name, found in values.items() if found is not None)
-        mark = "  best so far" if better else ""
-        self.journal.say(f"step {progress.step:>6}  {self._name(number)}  val: {shown}{mark}")
+        self.journal.measured(progress.step, values, stage=self._name(number), better=better)
 
     def _leave_if_asked(self, number: int) -> None:
         """Saves and leaves if a signal came; a measurement under way is made again on resuming."""
@@ -267,38 +256,12 @@ class Trainer:
         at, batch = self.progress.step, self.config.batch_size
         stage = self._name(number)
         rate = self.clock.lap() * batch
-        self._refuse_divergence(metrics, stage)
+        refuse_divergence(metrics, at, stage)
+        epoch = at * batch / len(self.job.data.train)
+        self.journal.stepped(at, metrics, stage=stage, epoch=epoch, rate=rate)
         loss = float(metrics["loss"])
-        groups = {
-            f"{kind}/{name}": float(value)
-            for name, values in metrics["groups"].items()
-            for kind, value in values.items()
-        }
-        self.journal.record(
-            at,
-            {
-                "stage": stage,
-                "epoch": at * batch / len(self.job.data.train),
-                "loss": loss,
-                "grad_norm": float(metrics["grad_norm"]),
-                **groups,
-                "images_per_second": rate,
-            },
-        )
         left = (self._total() - at) * batch / max(rate, 1e-9)
         self.journal.pace(at, total=self._total(), stage=stage, loss=loss, rate=rate, left=left)
-
-    def _refuse_divergence(self, metrics: step.Metrics, stage: str) -> None:
-        """Raises FloatingPointError where the last step's loss or gradient is not finite. The weights may be
-        lost while outputs still look sane: a ReLU may make 0 of NaN."""
-        found = {"loss": float(metrics["loss"]), "gradient's norm": float(metrics["grad_norm"])}
-        for name, value in found.items():
-            if not np.isfinite(value):
-                raise FloatingPointError(
-                    f"the {name} is {value} at step {self.progress.step} (stage {stage!r}): the learning "
-                    "rate is probably too high, or the precision too low. Lower stages[…].lr or lengthen "
-                    "stages[…].warmup, and choose a new --workdir."
-                )
 
     def _total(self) -> int:
         """Steps of the whole run, as far as is known now."""
@@ -306,3 +269,16 @@ class Trainer:
 
     def _name(self, number: int) -> str:
         return self.config.stages[number].name
+
+
+def refuse_divergence(metrics: step.Metrics, at: int, stage: str) -> None:
+    """Raises FloatingPointError where the loss or the gradient of step ``at`` is not finite. The weights may
+    be lost while outputs still look sane: a ReLU may make 0 of NaN."""
+    found = {"loss": float(metrics["loss"]), "gradient's norm": float(metrics["grad_norm"])}
+    for name, value in found.items():
+        if not np.isfinite(value):
+            raise FloatingPointError(
+                f"the {name} is {value} at step {at} (stage {stage!r}): the learning rate is probably too "
+                "high, or the precision too low. Lower stages[…].lr or lengthen stages[…].warmup, and choose "
+                "a new --workdir."
+            )

@@ -3,6 +3,7 @@
 from tl_jax.pretrained.errors import PretrainedError
 from tl_jax.pretrained.export import export
 from tl_jax.pretrained.facts import Facts, inspect
+from tl_jax.pretrained.initial import redrawn
 from tl_jax.pretrained.load import load, load_pretrained, outline, scratch
 from tl_jax.pretrained.report import LoadReport
 
@@ -15,5 +16,6 @@ __all__ = [
     "load",
     "load_pretrained",
     "outline",
+    "redrawn",
     "scratch",
 ]

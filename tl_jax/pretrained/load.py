@@ -16,6 +16,7 @@ from tl_jax.backbones.anatomy import Backbone, Leaves, Preprocess, merge, set_mo
 from tl_jax.pretrained import facts, files, labels
 from tl_jax.pretrained.errors import PretrainedError, listed
 from tl_jax.pretrained.gray import first_kernel, fold
+from tl_jax.pretrained.initial import keys
 from tl_jax.pretrained.preprocess import fit_channels, resized
 from tl_jax.pretrained.report import Initialised, LoadReport, account
 from tl_jax.pretrained.rules import Ignore, Rule, Translation, TranslationError, to_ours
@@ -208,32 +209,12 @@ def _builder(
             channels=channels,
             image_size=image_size,
             dropout=dropout,
-            rngs=_keys(seed),
+            rngs=keys(seed),
         )
         set_mode(model, dropout=False, batch_statistics=False)
         return model
 
     return build
-
-
-class _Counted(nnx.RngStream):
-    """The keys of its base class, counted on the host. That one's counter becomes traced where a model is
-    only outlined, and each key drawn then takes longer than all else that makes a model."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__(seed, tag="default")
-        self.drawn = 0
-
-    def __call__(self) -> jax.Array:
-        self.drawn += 1
-        return jax.random.fold_in(self.key[...], np.uint32(self.drawn - 1))
-
-
-def _keys(seed: int) -> nnx.Rngs:
-    """``nnx.Rngs(seed)``, to the bit."""
-    rngs = nnx.Rngs(seed)
-    rngs.default = _Counted(seed)  # pyright: ignore[reportAttributeAccessIssue]
-    return rngs
 
 
 def _check_numbers(source: str, arrays: files.Arrays, translation: Translation) -> None:

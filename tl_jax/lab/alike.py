@@ -1,0 +1,87 @@
+"""Which runs of a grid one program could train together: those that train nothing but a head, each time on the
+same features, and differ only in their seed and in numbers that a compiled step takes as arguments.
+
+That is told from configs alone, before a picture is read. What else must hold, `tl_jax.lab.together` finds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from tl_jax import config as configs
+from tl_jax.backbones.anatomy import Backbone
+from tl_jax.data import augment
+from tl_jax.freeze import FROZEN, FreezePlan
+from tl_jax.job import make_plans
+from tl_jax.lab import network
+from tl_jax.lab.grid import Run
+from tl_jax.workdir import Workdir
+
+STAGE = ("lr", "schedule", "warmup", "final_lr", "layer_decay", "weight_decay", "clip")
+"""Keys of a stage that may differ within a group."""
+
+RULE = ("lr_scale", "weight_decay")
+"""Keys of a rule that may."""
+
+HEAD = frozenset({"head"})
+
+
+def groups(runs: Sequence[Run], root: Path) -> list[list[Run]]:
+    """Groups of two and more of ``runs``, in their order; a run that is in none is left out, and so is one
+    that has left a checkpoint or a result below ``root`` already.
+
+    Raises what making the network's outline or a plan raises.
+    """
+    if jax.process_count() > 1:
+        return []
+    outlines: dict[str, Backbone] = {}
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        if _has_begun(Workdir(root / run.name)):
+            continue
+        which = json.dumps(json.loads(configs.to_json(run.config))["model"])
+        if which not in outlines:
+            outlines[which] = network.outline(run.config)
+        plans = make_plans(outlines[which], run.config.stages)
+        if run.config.cache.prefix != "off" and all(map(trains_heads_alone, plans)):
+            found.setdefault(_key(run, plans), []).append(run)
+    return [group for group in found.values() if len(group) > 1]
+
+
+def trains_heads_alone(plan: FreezePlan) -> bool:
+    """Whether all below the head rests, and no statistics move anywhere."""
+    return plan.live == HEAD and all(mode == FROZEN for mode in plan.batch_norm.values())
+
+
+def _has_begun(folder: Workdir) -> bool:
+    return folder.result.exists() or (folder.last.is_dir() and any(folder.last.iterdir()))
+
+
+def _key(run: Run, plans: Sequence[FreezePlan]) -> str:
+    """The same for runs that may share a group: what is left of the config, and what of the numbers is
+    structure, such as whether there is weight decay at all."""
+    config = run.config
+    plain = json.loads(configs.to_json(config))
+    seed, ema, l2_sp = plain.pop("seed"), plain.pop("ema"), plain["loss"].pop("l2_sp")
+    for stage in plain["stages"]:
+        for key in STAGE:
+            del stage[key]
+        for rule in stage["rules"]:
+            for key in RULE:
+                del rule[key]
+    # From scratch, a seed makes the frozen network; kept views are drawn by it.
+    fixed = not config.model.pretrained or augment.changes(config.augment)
+    structure = [list(_structure(plan)) for plan in plans]
+    return json.dumps([plain, seed if fixed else None, ema > 0, l2_sp > 0, structure], sort_keys=True)
+
+
+def _structure(plan: FreezePlan) -> Iterator[Mapping[str, Any] | Sequence[str]]:
+    """What a compiled step knows of a plan."""
+    yield plan.labels
+    yield [group.name for group in plan.groups]
+    yield sorted(plan.decayed)
