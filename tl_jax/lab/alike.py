@@ -1,5 +1,5 @@
-"""Which runs of a grid one program could train together: those that train nothing but a head, each time on the
-same features, and differ only in their seed and in numbers that a compiled step takes as arguments.
+"""Which runs of a grid one program could train together: those that train nothing but a head, all on the same
+features, and differ only in their seed and in numbers that a compiled step takes as arguments.
 
 That is told from configs alone, before a picture is read. What else must hold, `tl_jax.lab.together` finds.
 """
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 
 from tl_jax import config as configs
 from tl_jax.backbones.anatomy import Backbone
@@ -31,25 +33,39 @@ RULE = ("lr_scale", "weight_decay")
 HEAD = frozenset({"head"})
 
 
-def groups(runs: Sequence[Run], root: Path) -> list[list[Run]]:
-    """Groups of two and more of ``runs``, in their order; a run that is in none is left out, and so is one
-    that has left a checkpoint or a result below ``root`` already.
+@dataclass(frozen=True)
+class Candidate:
+    """A run that may be trained with others, and the plans of its stages."""
 
-    Raises what making the network's outline or a plan raises.
-    """
+    run: Run
+    plans: tuple[FreezePlan, ...]
+
+
+def groups(runs: Sequence[Run], root: Path) -> list[list[Candidate]]:
+    """Groups of two and more of ``runs``, in their order. Left out is what fits no other, what has left a
+    checkpoint or a result below ``root`` already, and what cannot be planned, as running it will tell."""
     if jax.process_count() > 1:
         return []
     outlines: dict[str, Backbone] = {}
-    found: dict[str, list[Run]] = {}
+    made: dict[tuple[str, str], tuple[FreezePlan, ...]] = {}
+    found: dict[str, list[Candidate]] = {}
     for run in runs:
-        if _has_begun(Workdir(root / run.name)):
+        plain = json.loads(configs.to_json(run.config))
+        model, stages = json.dumps(plain["model"]), json.dumps(plain["stages"])
+        try:
+            if model not in outlines:
+                outlines[model] = network.outline(run.config)
+            if (model, stages) not in made:
+                made[model, stages] = make_plans(outlines[model], run.config.stages)
+        except ValueError:
             continue
-        which = json.dumps(json.loads(configs.to_json(run.config))["model"])
-        if which not in outlines:
-            outlines[which] = network.outline(run.config)
-        plans = make_plans(outlines[which], run.config.stages)
-        if run.config.cache.prefix != "off" and all(map(trains_heads_alone, plans)):
-            found.setdefault(_key(run, plans), []).append(run)
+        plans = made[model, stages]
+        if (
+            run.config.cache.prefix != "off"
+            and all(map(trains_heads_alone, plans))
+            and not _has_begun(Workdir(root / run.name))
+        ):
+            found.setdefault(_key(run.config, plain, plans), []).append(Candidate(run, plans))
     return [group for group in found.values() if len(group) > 1]
 
 
@@ -62,11 +78,10 @@ def _has_begun(folder: Workdir) -> bool:
     return folder.result.exists() or (folder.last.is_dir() and any(folder.last.iterdir()))
 
 
-def _key(run: Run, plans: Sequence[FreezePlan]) -> str:
+def _key(config: ConfigDict, plain: dict[str, Any], plans: Sequence[FreezePlan]) -> str:
     """The same for runs that may share a group: what is left of the config, and what of the numbers is
-    structure, such as whether there is weight decay at all."""
-    config = run.config
-    plain = json.loads(configs.to_json(config))
+    structure, such as whether there is weight decay at all. ``plain``: the config as JSON has it, which is
+    taken apart."""
     seed, ema, l2_sp = plain.pop("seed"), plain.pop("ema"), plain["loss"].pop("l2_sp")
     for stage in plain["stages"]:
         for key in STAGE:

@@ -30,6 +30,9 @@ def parse(argv: list[str], define: flags.Define, *, suffix: str, seeds: int = 5)
         absl_flags.DEFINE_bool(
             "dry_run", False, "print the grid and its cost; train nothing", flag_values=values
         )
+        absl_flags.DEFINE_bool(
+            "together", True, "train heads of one grid by one program where that can be", flag_values=values
+        )
         define(values)
 
     return flags.parse(argv, define=both, suffix=suffix)
@@ -51,7 +54,7 @@ def execute(grid: Sequence[Run], parsed: flags.Parsed) -> Outcome | None:
     if parsed.flags.dry_run:
         print(estimate.table(grid))
         return None
-    return runner.execute(grid, Path(parsed.workdir))
+    return runner.execute(grid, Path(parsed.workdir), together=parsed.flags.together)
 
 
 def another(argv: list[str], path: str, define: flags.Define) -> flags.Parsed:

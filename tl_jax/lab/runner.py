@@ -18,8 +18,12 @@ from typing import Any
 import jax
 
 from tl_jax import compilation, memory, runs, version
-from tl_jax.interrupt import Interrupted
+from tl_jax.command import EXPECTED
+from tl_jax.interrupt import Interrupted, listening
+from tl_jax.lab import alike, together
+from tl_jax.lab.alike import Candidate
 from tl_jax.lab.grid import Run
+from tl_jax.lab.group import NotTogetherError
 from tl_jax.lab.records import Record, Records
 from tl_jax.pace import left_over
 from tl_jax.workdir import Workdir, WorkdirError, write_text
@@ -37,43 +41,60 @@ class Outcome:
     failed: dict[str, str]
 
 
-def execute(grid: Sequence[Run], root: Path, *, say: Callable[[str], None] = print) -> Outcome:
-    """Runs what is not finished yet, each in its folder below ``root``.
+def execute(
+    grid: Sequence[Run], root: Path, *, together: bool = True, say: Callable[[str], None] = print
+) -> Outcome:
+    """Runs what is not finished yet, each in its folder below ``root``. ``together``: heads that can be are
+    trained by one program first (`tl_jax.lab.together`).
 
     Raises before anything is trained: `WorkdirError` where another process is at work in ``root``, or where
     a folder below holds a run of another config; and what keeps the first run from coming as far as a plan,
     since that (a wrong folder, weights that do not load) would keep all of them. Later on, what a run raises
     is a failure of that run alone, but for `KeyboardInterrupt` and `tl_jax.interrupt.Interrupted`.
     """
-    records, failed = Records(root / RECORDS), dict[str, str]()
     with Workdir(root).locked(), compilation.shared():
         refuse_others(grid, root)
-        done = finished(grid, root)
-        if done:
-            say(f"{len(done)} of {len(grid)} runs are finished already")
-        pace = _Pace(sum(run.name not in done for run in grid))
-        for number, run in enumerate(grid, 1):
-            if run.name in done:
-                continue
+        book = _Book(grid, root, say)
+        if book.done:
+            say(f"{len(book.done)} of {len(grid)} runs are finished already")
+        for group in alike.groups(book.todo(), root) if together else ():
+            _train_together(group, book)
+        for run in book.todo():
             began, peak = time.monotonic(), _begin()
             try:
                 result = runs.run(run.config, root / run.name, quiet=True)
             except (KeyboardInterrupt, Interrupted):
-                say(f"[{number}/{len(grid)}] {run.name}  interrupted: the same command goes on from here")
+                say(f"{book.place(run)}  interrupted: the same command goes on from here")
                 raise
             except Exception as error:
-                if not done and not failed and not Workdir(root / run.name).plan.exists():
+                if not book.done and not book.failed and not Workdir(root / run.name).plan.exists():
                     raise
-                failed[run.name] = f"{type(error).__name__}: {error}"
-                write_text(root / run.name / FAILURE, traceback.format_exc())
-                outcome = f"failed: {error}".splitlines()[0]
+                book.fail(run, error, time.monotonic() - began)
             else:
-                (root / run.name / FAILURE).unlink(missing_ok=True)
-                done[run.name] = record(run, result, time.monotonic() - began, peak())
-                records.append(done[run.name])
-                outcome = headline(result)
-            say(f"[{number}/{len(grid)}] {run.name}  {outcome}  {pace.lap(time.monotonic() - began)}")
-    return Outcome([done[run.name] for run in grid if run.name in done], failed)
+                seconds = time.monotonic() - began
+                book.finish(run, record(run, result, seconds, peak()), headline(result), seconds)
+    return Outcome([book.done[run.name] for run in grid if run.name in book.done], book.failed)
+
+
+def _train_together(group: Sequence[Candidate], book: _Book) -> None:
+    """Trains a group with one program; where that cannot be, says why and leaves its runs to be run alone."""
+    book.say(f"{len(group)} heads are trained together, on features that are kept once")
+    peak = _begin()
+    try:
+        with listening():
+            for one in together.train(group, book.root, book.say):
+                if one.result is None:
+                    assert one.failure is not None
+                    book.fail(one.run, one.failure, one.seconds)
+                else:
+                    line = record(one.run, one.result, one.seconds, peak(), one.together)
+                    book.finish(one.run, line, headline(one.result), one.seconds)
+    except (KeyboardInterrupt, Interrupted):
+        left = sum(one.run.name not in book.done for one in group)
+        book.say(f"interrupted: the same command starts {left} of {len(group)} heads of this group again")
+        raise
+    except (NotTogetherError, *EXPECTED) as error:
+        book.say(f"they are trained one by one: {error}")
 
 
 def finished(grid: Sequence[Run], root: Path) -> dict[str, Record]:
@@ -100,8 +121,9 @@ def refuse_others(grid: Sequence[Run], root: Path) -> None:
         raise WorkdirError("\n".join(problems))
 
 
-def record(run: Run, result: dict[str, Any], seconds: float, peak: int | None) -> Record:
-    """The line about a finished run. ``seconds``: of this start of it; ``peak``: bytes."""
+def record(run: Run, result: dict[str, Any], seconds: float, peak: int | None, together: int = 1) -> Record:
+    """The line about a finished run. ``seconds``: of this start of it, or its share where it was trained
+    ``together`` with others, of whose process ``peak`` bytes are then, too."""
     return {
         "name": run.name,
         "variation": run.variation.name,
@@ -111,6 +133,7 @@ def record(run: Run, result: dict[str, Any], seconds: float, peak: int | None) -
         "code": version.code(),
         "versions": {"jax": jax.__version__},
         "seconds": {**result["seconds"], "start": seconds},
+        "together": together,
         "peak_bytes": peak,
         "flops": result["flops"],
         "trained": max(stage["trained"] for stage in result["stages"]),
@@ -140,6 +163,37 @@ def _begin() -> Callable[[], int | None]:
     """Forgets what the run before has left in memory; the function gives the peak since, in bytes."""
     gc.collect()
     return memory.watch()
+
+
+class _Book:
+    """The runs of one start: which are ``done``, with their records, which have ``failed``, with why, and
+    what is said about it."""
+
+    def __init__(self, grid: Sequence[Run], root: Path, say: Callable[[str], None]) -> None:
+        self.root, self.say, self.records = root, say, Records(root / RECORDS)
+        self.grid = {run.name: run for run in grid}
+        self.places = {name: number for number, name in enumerate(self.grid, 1)}
+        self.done, self.failed = finished(grid, root), dict[str, str]()
+        self.pace = _Pace(len(self.todo()))
+
+    def todo(self) -> list[Run]:
+        return [run for name, run in self.grid.items() if name not in self.done and name not in self.failed]
+
+    def place(self, run: Run) -> str:
+        return f"[{self.places[run.name]}/{len(self.grid)}] {run.name}"
+
+    def finish(self, run: Run, line: Record, text: str, seconds: float) -> None:
+        """``text`` tells of its measures."""
+        (self.root / run.name / FAILURE).unlink(missing_ok=True)
+        self.done[run.name] = line
+        self.records.append(line)
+        self.say(f"{self.place(run)}  {text}  {self.pace.lap(seconds)}")
+
+    def fail(self, run: Run, error: Exception, seconds: float) -> None:
+        self.failed[run.name] = f"{type(error).__name__}: {error}"
+        write_text(self.root / run.name / FAILURE, "".join(traceback.format_exception(error)))
+        text = f"failed: {error}".splitlines()[0]
+        self.say(f"{self.place(run)}  {text}  {self.pace.lap(seconds)}")
 
 
 class _Pace:

@@ -1,0 +1,88 @@
+"""Heads of a grid trained together: which of the runs that `tl_jax.lab.alike` finds do share what it takes,
+and the folders that they leave.
+
+Nothing is written before all are trained, so that an interrupted group leaves nothing and is started again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tl_jax import compilation, prefix
+from tl_jax.job import Job, prepare
+from tl_jax.lab.alike import Candidate
+from tl_jax.lab.grid import Run
+from tl_jax.lab.group import Group, NotTogetherError, head_of
+from tl_jax.lab.members import Member, members
+from tl_jax.prefix import Cut
+
+STATES = 6
+"""A head takes so many times its size: weights, gradients, update, two moments, the best so far."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run of a group that is over, with its result or its failure. ``seconds``: its share of the group's,
+    with its own end; ``together``: how many it was trained with, itself among them."""
+
+    run: Run
+    result: dict[str, Any] | None
+    failure: Exception | None
+    seconds: float
+    together: int
+
+
+def train(group: Sequence[Candidate], root: Path, say: Callable[[str], None]) -> Iterator[Ended]:
+    """Trains the runs of a group, and writes their folders below ``root``, one after the other.
+
+    Raises `NotTogetherError`, before anything is trained, where they do not share what their configs let
+    expect; and what `tl_jax.job.prepare` raises.
+    """
+    began, notes, first = time.monotonic(), list[str](), group[0].run.config
+    compilation.use_cache(first.compilation_cache)
+    job = prepare(first, notes.append)
+    cuts = prefix.cuts(job)
+    _refuse(group, job, cuts)
+    every = members(group, job)
+    budget, size = first.data.device_budget, sum(leaf.nbytes for leaf in head_of(job.base_params).values())
+    most = max(1, budget // (STATES * size))
+    for start in range(0, len(every), most):
+        yield from _train(every[start : start + most], cuts, notes, root, say, began)
+        began = time.monotonic()
+
+
+def _train(
+    every: Sequence[Member],
+    cuts: Sequence[Cut],
+    notes: Sequence[str],
+    root: Path,
+    say: Callable[[str], None],
+    began: float,
+) -> Iterator[Ended]:
+    n = len(every)
+    trained = Group(every, cuts, say)
+    trained.run()
+    test = trained.test_logits()
+    share = (time.monotonic() - began) / n
+    say(f"{n} heads were trained together in {share * n:.1f} s")
+    for i, member in enumerate(every):
+        own = time.monotonic()
+        result, failure = None, None
+        try:
+            result = member.leave(root, cuts, notes, trained.best(i), test[:, i], own - share)
+        except Exception as error:
+            failure = error
+        yield Ended(member.run, result, failure, time.monotonic() - own + share, n)
+
+
+def _refuse(group: Sequence[Candidate], job: Job, cuts: Sequence[Cut]) -> None:
+    for stage, cut in zip(job.config.stages, cuts, strict=True):
+        if cut.start is None:
+            raise NotTogetherError(f"stage {stage.name!r}, the frozen prefix: {cut.why}")
+    drawn = [entry.path for entry in job.load_report.initialised if not entry.path.startswith("head/")]
+    if drawn and len({one.run.seed for one in group}) > 1:
+        raise NotTogetherError(f"each seed draws weights below the head: {', '.join(drawn)}")
