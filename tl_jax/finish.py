@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from tl_jax import evaluation, pretrained, processes, sharding
-from tl_jax.backbones.anatomy import merge, split
 from tl_jax.data import Split
 from tl_jax.evaluation import Decision
 from tl_jax.job import Job
@@ -38,10 +37,9 @@ def finish(job: Job, workdir: Workdir, best: Best, test: np.ndarray) -> dict[str
         )
         text = predictions(pictures, logits[name], classes, decision)
         write_text(workdir.predictions(name), text)
-    graph, _, _ = split(job.model)
-    model = merge(graph, sharding.fetch(best.params), sharding.fetch(best.stats))
+    leaves = sharding.fetch({**best.params, **best.stats})
     if processes.is_first():
-        pretrained.export(model, workdir.model, classes=classes)
+        pretrained.export_leaves(job.model.spec, leaves, workdir.model, classes=classes)
     return {**measures, "decision": decision.to_dict(), "classes": list(classes)}
 
 
