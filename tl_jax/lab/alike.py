@@ -16,10 +16,8 @@ import jax
 from ml_collections import ConfigDict
 
 from tl_jax import config as configs
-from tl_jax.backbones.anatomy import Backbone
 from tl_jax.data import augment
 from tl_jax.freeze import FROZEN, FreezePlan
-from tl_jax.job import make_plans
 from tl_jax.lab import network
 from tl_jax.lab.grid import Run
 from tl_jax.workdir import Workdir
@@ -46,30 +44,24 @@ def groups(runs: Sequence[Run], root: Path) -> list[list[Candidate]]:
     checkpoint or a result below ``root`` already, and what cannot be planned, as running it will tell."""
     if jax.process_count() > 1:
         return []
-    outlines: dict[str, Backbone] = {}
-    made: dict[tuple[str, str], tuple[FreezePlan, ...]] = {}
-    found: dict[str, list[Candidate]] = {}
+    planner, found = network.Planner(), dict[str, list[Candidate]]()
     for run in runs:
-        plain = json.loads(configs.to_json(run.config))
-        model, stages = json.dumps(plain["model"]), json.dumps(plain["stages"])
         try:
-            if model not in outlines:
-                outlines[model] = network.outline(run.config)
-            if (model, stages) not in made:
-                made[model, stages] = make_plans(outlines[model], run.config.stages)
+            plans = planner(run.config)
         except ValueError:
             continue
-        plans = made[model, stages]
-        if (
-            run.config.cache.prefix != "off"
-            and all(map(trains_heads_alone, plans))
-            and not _has_begun(Workdir(root / run.name))
-        ):
-            found.setdefault(_key(run.config, plain, plans), []).append(Candidate(run, plans))
+        if _shares_features(run.config, plans) and not _has_begun(Workdir(root / run.name)):
+            found.setdefault(_key(run.config, plans), []).append(Candidate(run, plans))
     return [group for group in found.values() if len(group) > 1]
 
 
-def trains_heads_alone(plan: FreezePlan) -> bool:
+def _shares_features(config: ConfigDict, plans: Sequence[FreezePlan]) -> bool:
+    """Whether every stage trains the head alone, on features that are kept."""
+    alike = not augment.changes(config.augment) or config.cache.views > 0
+    return alike and config.cache.prefix != "off" and all(map(trains_head_alone, plans))
+
+
+def trains_head_alone(plan: FreezePlan) -> bool:
     """Whether all below the head rests, and no statistics move anywhere."""
     return plan.live == HEAD and all(mode == FROZEN for mode in plan.batch_norm.values())
 
@@ -78,10 +70,10 @@ def _has_begun(folder: Workdir) -> bool:
     return folder.result.exists() or (folder.last.is_dir() and any(folder.last.iterdir()))
 
 
-def _key(config: ConfigDict, plain: dict[str, Any], plans: Sequence[FreezePlan]) -> str:
+def _key(config: ConfigDict, plans: Sequence[FreezePlan]) -> str:
     """The same for runs that may share a group: what is left of the config, and what of the numbers is
-    structure, such as whether there is weight decay at all. ``plain``: the config as JSON has it, which is
-    taken apart."""
+    structure, such as whether there is weight decay at all."""
+    plain = json.loads(configs.to_json(config))
     seed, ema, l2_sp = plain.pop("seed"), plain.pop("ema"), plain["loss"].pop("l2_sp")
     for stage in plain["stages"]:
         for key in STAGE:
