@@ -53,7 +53,7 @@ class Stepper:
 
     def compile(self, state: step.State, fixed: step.Fixed, batch: Batch, at: int) -> None:
         """Compiles what a step calls; from then on ``flops`` are the floating-point operations of a step."""
-        hyper, key, number = self._hyper(at), self.key, np.int32(at)
+        hyper, key, number = self.hyper(at), self.key, np.int32(at)
         if self.parts == 1:
             first = self.program.gradients.lower(state, fixed, *batch, key, number, hyper.l2_sp)
         else:
@@ -72,12 +72,13 @@ class Stepper:
         self.flops = on_each * self.job.mesh.size
 
     def __call__(
-        self, state: step.State, fixed: step.Fixed, batch: Batch, at: int
+        self, state: step.State, fixed: step.Fixed, batch: Batch, at: int, hyper: step.Hyper | None = None
     ) -> tuple[step.State, step.Metrics]:
-        """Step ``at`` of the run. ``state`` is overwritten; use the one that comes back."""
+        """Step ``at`` of the run, with its own numbers or those of ``hyper``. ``state`` is overwritten; use
+        the one that comes back."""
         assert self.first is not None, "compile comes first"
         assert self.update is not None
-        hyper = self._hyper(at)
+        hyper = hyper or self.hyper(at)
         if self.parts == 1:
             grads, stats, loss = self.first(state, fixed, *batch, self.key, np.int32(at), hyper.l2_sp)
             state, metrics = self.update(replace(state, stats=stats), grads, hyper)
@@ -92,7 +93,8 @@ class Stepper:
         state, metrics = self.update(state, total, hyper)
         return state, {"loss": loss, **metrics}
 
-    def _hyper(self, at: int) -> step.Hyper:
+    def hyper(self, at: int) -> step.Hyper:
+        """The numbers of step ``at``, as the config has them."""
         within = at - self.start
         return schedule.hyper(self.job.config, self.settings, self.plan, within, self.length, self.warmup)
 

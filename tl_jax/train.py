@@ -60,6 +60,11 @@ class Trainer:
 
     def run(self) -> Best:
         """Trains to the end; the best measurement."""
+        self.reach(len(self.job.plans))
+        return self.snapshots.best(self.progress)
+
+    def reach(self, stage: int) -> Snapshot:
+        """Trains, from where the run is, until ``stage`` is to begin; what that begins with."""
         try:
             snapshot = self.snapshots.resume(self.journal.say)
             if snapshot is not None:
@@ -69,11 +74,28 @@ class Trainer:
             self.clock = Clock(self.progress)
             self.journal.open(self.progress.step, self.progress.measured)
             self.journal.start_bar(self.progress.step, self._total())
-            while self.progress.stage < len(self.job.plans):
+            while self.progress.stage < stage:
                 snapshot = self._stage(self.progress.stage, snapshot)
         finally:
             self.supply.close()
-        return self.snapshots.best(self.progress)
+        return snapshot
+
+    def begin(self, number: int, snapshot: Snapshot) -> Stepper:
+        """Makes everything ready for the steps of a stage, from its start or from the middle."""
+        with self.clock.paused():
+            self._enter(number, snapshot)
+        snapshot = self._snapshot()
+        # Work of the training, which counts as its time but says nothing of the pace of steps.
+        self.progress.prefix_seconds += self.supply.begin(number, snapshot.params, snapshot.stats)
+        self.clock.lap()
+        return Stepper(
+            self.job,
+            number,
+            start=self.progress.stage_start,
+            key=self.key,
+            behind=self.supply.behind,
+            early=self.early,
+        )
 
     def _stage(self, number: int, snapshot: Snapshot) -> Snapshot:
         """Trains one stage, from its start or from the middle, and returns what it hands on.
@@ -83,20 +105,7 @@ class Trainer:
         a stage is saved as the last snapshot of the stage with its end recorded.
         """
         progress, name = self.progress, self._name(number)
-        with self.clock.paused():
-            self._enter(number, snapshot)
-        snapshot = self._snapshot()
-        # Work of the training, which counts as its time but says nothing of the pace of steps.
-        progress.prefix_seconds += self.supply.begin(number, snapshot.params, snapshot.stats)
-        self.clock.lap()
-        stepper = Stepper(
-            self.job,
-            number,
-            start=progress.stage_start,
-            key=self.key,
-            behind=self.supply.behind,
-            early=self.early,
-        )
+        stepper = self.begin(number, snapshot)
         end = progress.stage_start + self.job.durations[number]
         metrics: step.Metrics | None = None
         self.stop.graceful = True
