@@ -47,7 +47,9 @@ class Spec:
     """Static facts of a backbone, read from its ``config.json``.
 
     ``levels[j]`` is the number of blocks up to and including level j; ``strides[j]`` and
-    ``widths[j]`` are the input pixels per feature-map cell and the channels at its end.
+    ``widths[j]`` are the input pixels per feature-map cell and the channels at its end, ``origins[j]`` is the
+    pixel on which its first cell is centred (0 is the first pixel's middle): a patch of p pixels is centred on
+    (p - 1) / 2, what convolutions of odd size in steps make with equal padding on both sides on 0.
     ``features`` is the length of the vector that the neck hands to the head, ``channels`` the number
     of input channels, ``config`` the Hugging Face configuration the backbone was built from.
     """
@@ -56,6 +58,7 @@ class Spec:
     levels: tuple[int, ...]
     strides: tuple[int, ...]
     widths: tuple[int, ...]
+    origins: tuple[float, ...]
     features: int
     channels: int = 3
     preprocess: Preprocess = Preprocess()
