@@ -1,16 +1,16 @@
 """Grad-CAM: where in a picture the evidence for a class lies, as far as a network's maps tell.
 
-Selvaraju et al. 2017, arXiv:1610.02391: at some depth the network is cut, and a channel of the map there
-counts as much as the score of the class rises with it; of the sum over channels, what is above zero argues for
-the class. Three choices stand behind "some depth", "score" and "counts":
+Selvaraju et al. 2017, arXiv:1610.02391: the network is cut at some depth, and a channel of the map there counts
+as much as the score of the class rises with it; of the sum over channels, what is above zero argues for the
+class. Three choices stand behind "some depth", "score" and "counts":
 
 * **Slopes are kept for each cell** (HiResCAM: Draelos and Carin 2020, arXiv:2011.08891) where the paper takes
   their mean over the map (eq. 1). Before a mean over the picture and a linear head they are the same in all
-  cells, so that the two maps are one. At any other cut they are not: where attention or a convolution follows,
+  cells, so that the two maps are one. At other cuts they are not: where attention or a convolution follows,
   the mean lights up cells from which nothing reaches the score.
 * **The score is the log-odds** of the class: its logit less the log-sum-exp of the others. A number added to
   all logits changes no probability, but it would change maps of a logit alone.
-* **The cut is as deep as it can be** (`depth`) while what follows still reads every cell, and while the map has
+* **The cut is as deep as it can be** (`depth`) while what follows still reads every cell, and the map has
   `CELLS` cells a side.
 
 What such a map cannot show: docs/evaluation.md, "Heat maps".
@@ -74,8 +74,8 @@ def depth(model: Backbone, recipe: Recipe) -> int:
     All of them where the neck reads every cell of what they make: a mean over the picture does. Where it does
     not, as that of a ViT reads the class token alone, the other cells have no slope there; it is the last
     block that collects from them, and the cut is before it. Which of the two is found by differentiating the
-    neck, not by the family's name. Of the cuts up to there it is the deepest with `CELLS` cells a side, or with
-    the most cells where none has as many.
+    neck, not by the family's name. Of the cuts up to there it is the deepest with `CELLS` cells a side, or
+    with the most cells where none has as many.
     """
     spec, deepest = model.spec, len(model.blocks) - (not _reads_all(model, recipe))
     cells = {cut: recipe.size // spec.strides[_level(spec, cut)] for cut in range(1, deepest + 1)}
@@ -83,8 +83,8 @@ def depth(model: Backbone, recipe: Recipe) -> int:
 
 
 def enlarged(maps: np.ndarray, spec: Spec, cut: int, size: int) -> np.ndarray:
-    """Maps (n, h, w) of a cut on the pixels of the picture, (n, size, size) float32: linear between the pixels
-    on which cells are centred, constant beyond the outermost. The hottest becomes 1."""
+    """Maps (n, h, w) of a cut on the picture's pixels, (n, size, size) float32: linear between the pixels on
+    which cells are centred, constant beyond the outermost. The hottest becomes 1."""
     level = _level(spec, cut)
 
     def weights(cells: int) -> np.ndarray:

@@ -15,8 +15,8 @@ NORMAL, PNEUMONIA = 0, 1
 
 @dataclass(frozen=True)
 class Radiograph:
-    """One picture, uint8 (n, n); ``fluid`` (n, n) float32 is the consolidation on its pixels, in cm along each
-    ray, and ``severity`` the share of the lungs' air that it replaced."""
+    """One picture, uint8 (n, n); ``fluid`` (n, n) float32 is the consolidation that each pixel's ray crosses,
+    in cm, and ``severity`` the share of the lungs' air that it replaced."""
 
     image: np.ndarray
     fluid: np.ndarray = field(repr=False)
