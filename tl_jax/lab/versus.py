@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from ml_collections import ConfigDict
 from tl_jax.config import to_json
 from tl_jax.job import prepare
 from tl_jax.lab.compare import Comparison, Estimate, predictions, rises
+from tl_jax.lab.compare import arms as by_arm
 from tl_jax.lab.records import Record
-from tl_jax.pooled import Fold, joined
 from tl_jax.text_table import aligned, comma_separated
 from tl_jax.workdir import write_json, write_text
 
@@ -41,7 +42,7 @@ def refuse_other_pictures(configs: Mapping[str, ConfigDict]) -> None:
 def write(root: Path, records: Sequence[Record], settings: Any, measure: str = "") -> str:
     """Writes seeds.txt, seeds.csv and seeds.json into ``root``; the text. Raises ValueError where the runs
     cannot be compared."""
-    arms = _arms(root, records)
+    arms = by_arm(records, partial(predictions, root))
     compared = Comparison(arms, settings)
     measure, rows = compared.measure(measure), _rows(compared, arms)
     text = f"{_table(compared, rows)}\n\n{_verdict(compared, rows, measure)}"
@@ -49,17 +50,6 @@ def write(root: Path, records: Sequence[Record], settings: Any, measure: str = "
     write_text(root / "seeds.csv", _csv(rows))
     write_json(root / "seeds.json", {"measures": rows, "verdict": _verdict(compared, rows, measure)})
     return text
-
-
-def _arms(root: Path, records: Sequence[Record]) -> dict[str, list[Fold]]:
-    """Config → its test predictions, one for each seed."""
-    found: dict[str, dict[int, list[Fold]]] = {}
-    for one in records:
-        found.setdefault(one["facts"]["arm"], {}).setdefault(one["seed"], []).append(predictions(root, one))
-    return {
-        arm: [folds[0] if len(folds) == 1 else joined(folds) for folds in seeds.values()]
-        for arm, seeds in found.items()
-    }
 
 
 def _rows(compared: Comparison, arms: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
