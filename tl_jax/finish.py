@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,6 @@ from tl_jax.backbones.anatomy import merge, split
 from tl_jax.data import Split
 from tl_jax.evaluation import Decision
 from tl_jax.job import Job
-from tl_jax.kept import Kept
-from tl_jax.predictor import Predictor
-from tl_jax.prefix import Cut
 from tl_jax.snapshot import Best
 from tl_jax.text_table import comma_separated
 from tl_jax.workdir import Workdir, write_text
@@ -23,8 +20,8 @@ from tl_jax.workdir import Workdir, write_text
 def finish(job: Job, workdir: Workdir, best: Best, test: np.ndarray) -> dict[str, Any]:
     """Measures the chosen weights and writes predictions and ``model/``; the result's measures.
 
-    ``test`` are their `test_logits`. Calibration and threshold are fitted on validation; only then is the
-    test split looked at.
+    ``test``: what `Supply.test_logits` gives. Calibration and threshold are fitted on validation; only then
+    is the test split looked at.
     """
     settings, classes = job.config.evaluation, job.data.classes
     logits = {"val": best.logits, "test": test}
@@ -46,20 +43,6 @@ def finish(job: Job, workdir: Workdir, best: Best, test: np.ndarray) -> dict[str
     if processes.is_first():
         pretrained.export(model, workdir.model, classes=classes)
     return {**measures, "decision": decision.to_dict(), "classes": list(classes)}
-
-
-def test_logits(
-    job: Job, best: Best, stage: int, cut: Cut, kept: Kept, predictor: Callable[[int | None], Predictor]
-) -> np.ndarray:
-    """Logits (n, K) float32 of the test split by the chosen weights, which ``stage`` has come to, computed as
-    validation was in that stage: where its frozen prefix is kept, this one is kept too, for other runs.
-    ``predictor`` gives the one behind so many blocks, None: of pictures."""
-    pictures, start = job.data.test, None
-    if cut.start is not None and len(pictures):
-        served = kept.test(stage, cut, best.params, best.stats)
-        if served is not None:
-            pictures, start = served, cut.start
-    return predictor(start).logits(best.params, best.stats, pictures, job.config.evaluation.batch_size)
 
 
 def predictions(pictures: Split, logits: np.ndarray, classes: Sequence[str], decision: Decision) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tl_jax.lab.records import Record
 from tl_jax.report.table import Table, plain
 from tl_jax.workdir import write_json, write_text
 
@@ -28,9 +29,9 @@ class Summary:
         return "\n\n".join([*(table.text() for table in self.tables), self.verdict])
 
 
-def write(root: Path, found: Summary) -> str:
+def write(root: Path, found: Summary, *, records: Sequence[Record] = ()) -> str:
     """Writes NAME.txt, NAME.json, NAME.csv (the first table; the others NAME-2.csv, …) and NAME.png into
-    ``root``; the text that is told."""
+    ``root``; the text that is told. ``records``: of the runs that it rests on."""
     text = found.text()
     write_text(root / f"{found.name}.txt", text + "\n")
     for number, table in enumerate(found.tables, 1):
