@@ -94,9 +94,9 @@ class Comparison:
 
 
 def combined(parts: Sequence[tuple[float, Comparison]]) -> Comparison:
-    """The weighted sum of what several comparisons measure: of the same arms, on versions of the same pictures.
-    Their replicates have drawn the same patients and seeds, so that the sum's intervals know what the parts
-    have in common. Raises ValueError where they are of other arms or pictures."""
+    """The weighted sum of what comparisons measure, of the same arms on versions of the same pictures. Their
+    replicates have drawn the same patients and seeds, so that the sum's intervals know what the parts have in
+    common. Raises ValueError where they are of other arms or pictures."""
     first = parts[0][1]
     if any(one.points.keys() != first.points.keys() or one.pictures != first.pictures for _, one in parts):
         raise ValueError("comparisons of other arms or pictures cannot be combined")
