@@ -236,7 +236,8 @@ class Trainer:
         else:
             progress.failed += 1
         progress.measured = progress.step
-        self.journal.record(progress.step, {f"val/{name}": found for name, found in values.items()})
+        measured = {f"val/{name}": found for name, found in values.items()}
+        self.journal.record(progress.step, {**measured, "seconds": progress.seconds})
         shown = "  ".join(f"{name} {found:.4f}" for name, found in values.items() if found is not None)
         mark = "  best so far" if better else ""
         self.journal.say(f"step {progress.step:>6}  {self._name(number)}  val: {shown}{mark}")

@@ -27,11 +27,13 @@ def blocks(config: ConfigDict) -> int:
 
 
 def refuse_misfits(grid: Sequence[Run]) -> None:
-    """Raises ValueError with every variation whose stages do not fit its network."""
+    """Raises ValueError with every variation whose stages, or `model.keep`, do not fit its network."""
     problems = []
     for name, config in {run.variation.name: run.config for run in grid}.items():
         try:
-            make_plans(outline(config), config.stages)
+            model = outline(config)
+            pretrained.renewed.check(model, config.model.keep)
+            make_plans(model, config.stages)
         except ValueError as error:
             problems.append(f"{name}: {error}")
     if problems:
