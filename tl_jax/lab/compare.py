@@ -71,10 +71,13 @@ class Comparison:
 
     def difference(self, a: str, b: str, measure: str) -> Estimate:
         """``a`` less ``b``."""
-        return _estimate(
-            self.points[a][measure] - self.points[b][measure],
-            self.replicates[a][measure] - self.replicates[b][measure],
-        )
+        return self.combination({a: 1.0, b: -1.0}, measure)
+
+    def combination(self, weights: Mapping[str, float], measure: str) -> Estimate:
+        """The sum of arms, each times its weight."""
+        points = [weight * self.points[name][measure] for name, weight in weights.items()]
+        replicates = [weight * self.replicates[name][measure] for name, weight in weights.items()]
+        return _estimate(float(np.sum(points)), np.sum(replicates, axis=0))
 
     def loss(self, a: str, best: str, measure: str) -> Estimate:
         """By how much ``a`` is worse than ``best``: positive is worse, whichever way the measure goes."""

@@ -22,8 +22,8 @@ def first(blocks: int) -> str:
 
 
 def check(model: Backbone, keep: str) -> None:
-    """Raises PretrainedError where ``keep`` is no such setting, or where the network, which may be abstract, has
-    fewer blocks."""
+    """Raises PretrainedError where ``keep`` is no such setting, or where the network, which may be abstract,
+    has fewer blocks."""
     _highest(model, keep)
 
 
