@@ -98,10 +98,9 @@ def variation(
 
 def common(config: ConfigDict, limit: Budget) -> dict[str, Any]:
     """What keeps budgets equal: lengths are counted in steps, and no run ends early."""
-    every = f"{max(1, round(limit.steps / MEASUREMENTS))} steps"
     return {
-        "select.every": every,
-        "checkpoint.every": every,
+        "select.every": f"{max(1, round(limit.steps / MEASUREMENTS))} steps",
+        "checkpoint.every": f"{max(1, limit.steps // 4)} steps",
         "log_every": f"{limit.count(config.log_every)} steps",
         "early_stopping.patience": 0,
     }
