@@ -111,6 +111,14 @@ def holm(p: Sequence[float]) -> list[float]:
     return corrected.tolist()
 
 
+def corrected(raw: Mapping[Any, Estimate]) -> dict[Any, Estimate]:
+    """The same estimates, p corrected for their number by `holm`."""
+    ps = holm([one.p for one in raw.values()])
+    return {
+        key: Estimate(one.value, one.low, one.high, p) for (key, one), p in zip(raw.items(), ps, strict=True)
+    }
+
+
 def _estimate(value: float, replicates: Floats) -> Estimate:
     low, high, _ = percentiles(replicates[:, None])
     defined = replicates[~np.isnan(replicates)]

@@ -2,8 +2,8 @@
 
 After Yosinski et al., "How transferable are features in deep neural networks?" (NeurIPS 2014): the first k
 layers come from another task, the others are drawn anew; all are trained on the target, with the kept ones
-frozen (their AnB) or fine-tuned (AnB+). There, frozen features serve the target the worse the more of them are
-kept, since higher ones are special to their own task and neighbours lose what they had learned to do
+frozen (their AnB) or fine-tuned (AnB+). There, frozen features serve the target the worse the more of them
+are kept, since higher ones are special to their own task and neighbours lose what they had learned to do
 together; fine-tuned they recover.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -19,7 +20,7 @@ from ml_collections import ConfigDict
 from tl_jax.evaluation.estimate import Estimate
 from tl_jax.lab import pictures
 from tl_jax.lab.chosen import Choice, Chosen
-from tl_jax.lab.compare import Comparison, holm, predictions, rises
+from tl_jax.lab.compare import Comparison, corrected, predictions, rises
 from tl_jax.lab.ladder import NAMES
 from tl_jax.lab.records import Record
 from tl_jax.lab.summary import Summary
@@ -28,6 +29,10 @@ from tl_jax.report.table import Column, Table, Value
 
 NOTHING, FROZEN, TUNED = "nothing", "frozen", "fine-tuned"
 """What becomes of the kept blocks; with nothing kept, training is from scratch."""
+
+WITH_DEPTH = ("gets worse with every block more", "gets better with every block more", "has no sure trend")
+WITH_TUNING = ("hurts", "recovers it", "makes no difference that can be told")
+"""What is said of a difference: for the worse, for the better, not sure."""
 
 Key = tuple[int, str]
 """Blocks that are kept besides the stem (-1: not even that), and how."""
@@ -59,21 +64,24 @@ def found(root: Path, records: Sequence[Record], config: ConfigDict, measure: st
     """Of the finished runs in ``root``. Raises ValueError where they cannot be compared."""
     select = config.select.metric
     choice = Choice(records, select, lambda one: (int(one["facts"]["kept"]), str(one["facts"]["how"])))
-    arms = dict(sorted(choice.arms.items()))
+    arms = choice.arms
     if not arms:
         raise ValueError("no cut is finished with every seed, so that nothing can be compared yet")
     folds = {name(key): [predictions(root, one) for one in arm.records] for key, arm in arms.items()}
     compared = Comparison(folds, config.evaluation)
-    measure = compared.measure(measure)
+    return compare(arms, compared, compared.measure(measure), choice.missing)
+
+
+def compare(
+    arms: Mapping[Key, Chosen], compared: Comparison, measure: str, missing: Sequence[str]
+) -> Transferability:
+    """From the comparison of these networks, by `name`."""
+    order = (NOTHING, FROZEN, TUNED)
+    arms = {key: arms[key] for key in sorted(arms, key=lambda k: (k[0], order.index(k[1])))}
     both = [cut for cut, how in arms if how == FROZEN and (cut, TUNED) in arms]
-    raw = [compared.difference(name((cut, TUNED)), name((cut, FROZEN)), measure) for cut in both]
-    corrected = holm([one.p for one in raw])
-    recovery = {
-        cut: Estimate(one.value, one.low, one.high, p)
-        for cut, one, p in zip(both, raw, corrected, strict=True)
-    }
+    raw = {cut: compared.difference(name((cut, TUNED)), name((cut, FROZEN)), measure) for cut in both}
     trends = {how: _trend(compared, arms, how, measure) for how in (FROZEN, TUNED)}
-    return Transferability(arms, compared, measure, recovery, trends, choice.missing)
+    return Transferability(arms, compared, measure, corrected(raw), trends, missing)
 
 
 def name(key: Key) -> str:
@@ -122,9 +130,9 @@ def table(of: Transferability) -> Table:
         compared = (difference, difference.p) if difference else (None, None)
         rows.append([_kept(cut), of.arm((cut, FROZEN)), of.arm((cut, TUNED)), *compared])
     notes = [
-        f"means of {of.compared.seeds} seeds on {of.compared.patients} patients, in brackets 95 % intervals over "
-        f"both; p corrected for their number (Holm): {len(of.recovery)}",
-        f"what is not kept is drawn anew, the neck too, and trains from the first step; {NOTHING}: from scratch",
+        f"means of {of.compared.seeds} seeds on {of.compared.patients} patients, in brackets 95 % intervals "
+        f"over both; p corrected for their number (Holm): {len(of.recovery)}",
+        f"what is not kept is drawn anew, the neck too, and trains from the start; {NOTHING}: from scratch",
     ]
     if of.missing:
         notes.append(f"left out, as runs are missing: {', '.join(of.missing)}")
@@ -165,13 +173,10 @@ def verdict(of: Transferability) -> str:
     """Whether the published direction came out: frozen features fall with depth, and recover when tuned."""
     falls, deepest = of.trends[FROZEN], of.recovery.get(of.cuts[-1]) if of.cuts else None
     if falls is None or deepest is None:
-        return (
-            "Nothing can be said about depth: that takes two cuts or more, frozen and fine-tuned, at least."
-        )
+        return "Nothing can be said about depth: that takes two cuts or more, frozen and fine-tuned."
     judged = NAMES.get(of.measure, of.measure)
     sign = 1 if rises(of.measure) else -1
-    way = _way(falls, sign, ("gets worse with every block more that is kept", "gets better", "has no trend"))
-    back = _way(deepest, sign, ("hurts", "recovers it", "makes no difference that can be told"))
+    way, back = _way(falls, sign, WITH_DEPTH), _way(deepest, sign, WITH_TUNING)
     tuned = of.trends[TUNED]
     lines = [
         f"Frozen, the network {way}: {judged} {falls.text('+.4f')} a block, p {falls.p:.3f}.",
@@ -183,8 +188,8 @@ def verdict(of: Transferability) -> str:
     held = [falls.p < SURE and sign * falls.value < 0, deepest.p < SURE and sign * deepest.value > 0]
     came = {0: "did not come out", 1: "came out in part", 2: "came out"}[sum(held)]
     lines.append(
-        f"The published direction (Yosinski et al. 2014: frozen features transfer worse with depth and recover "
-        f"with fine-tuning) {came}."
+        "The published direction (Yosinski et al. 2014: frozen features transfer worse with depth, and "
+        f"recover with fine-tuning) {came}."
     )
     return "\n".join(lines)
 
@@ -223,7 +228,7 @@ def draw(of: Transferability, path: Path) -> None:
 
 
 def _line(
-    axes, points: Sequence[tuple[int, Estimate]], colour: str, *, label: str = "", aside: float = 0
+    axes: Any, points: Sequence[tuple[int, Estimate]], colour: str, *, label: str = "", aside: float = 0
 ) -> None:
     values = [one for _, one in points]
     ends = [[one.value - one.low for one in values], [one.high - one.value for one in values]]

@@ -15,7 +15,7 @@ from tl_jax.lab import catching_up, curves
 from tl_jax.lab.arms import ARMS, SCRATCH
 from tl_jax.lab.catching_up import CatchingUp
 from tl_jax.lab.chosen import Choice, Chosen, best
-from tl_jax.lab.compare import Comparison, holm, predictions, rises
+from tl_jax.lab.compare import Comparison, corrected, predictions, rises
 from tl_jax.lab.curves import Curve
 from tl_jax.lab.ladder import NAMES
 from tl_jax.lab.records import Record
@@ -65,7 +65,7 @@ def found(root: Path, records: Sequence[Record], config: ConfigDict, measure: st
         fraction: best([k for k in raw if k[0] == fraction], lambda k: arms[k].value, select)
         for fraction in sorted({key[0] for key in raw})
     }
-    decided = _corrected({fraction: raw[key] for fraction, key in preferred.items()})
+    decided = corrected({fraction: raw[key] for fraction, key in preferred.items()})
     metric = measure if measure in HIGHER_IS_BETTER else select
     lines = {
         key: [curves.read(root / one["name"], metric) for one in arm.records] for key, arm in arms.items()
@@ -78,7 +78,7 @@ def found(root: Path, records: Sequence[Record], config: ConfigDict, measure: st
         compared=compared,
         measure=measure,
         metric=metric,
-        differences=_corrected(raw),
+        differences=corrected(raw),
         decided={fraction: (preferred[fraction][1], one) for fraction, one in decided.items()},
         curves=lines,
         caught=caught,
@@ -194,12 +194,3 @@ def _listed(fractions: Sequence[float]) -> str:
 
 def _budget(of: Transfer) -> int:
     return max(one["steps"] for arm in of.arms.values() for one in arm.records)
-
-
-def _corrected(raw: Mapping[Key, Estimate] | Mapping[float, Estimate]) -> dict:
-    """The same estimates, p corrected for their number."""
-    corrected = holm([one.p for one in raw.values()])
-    return {
-        key: Estimate(one.value, one.low, one.high, p)
-        for (key, one), p in zip(raw.items(), corrected, strict=True)
-    }
