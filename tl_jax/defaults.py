@@ -51,6 +51,7 @@ def data() -> dict[str, Any]:
         fold="",  # "i/k", i in 0…k-1: part i of k is the test split
         split_seed=0,  # apart from `seed`: another seed never moves a patient
         train_fraction=1.0,  # few-label studies: this share of the training groups, by class
+        train_seed=-1,  # which groups that share holds; < 0 = split_seed
         on_group_overlap="error",  # "error" | "drop_from_train" | "resplit"
         on_bad_image="error",  # "error" | "skip"
         min_val=50,  # a given validation split smaller than this is cut again from train
@@ -101,6 +102,7 @@ def model() -> dict[str, Any]:
     return dict(
         pretrained="",  # hub id[@revision], folder, workdir of a run, "embedded"; "" = from scratch
         arch={},  # from scratch: a Hugging Face config, such as {"model_type": "resnet", …}
+        keep="all",  # of the weights: "all" | "none" | "stem" | "first K" blocks; above, they are drawn anew
         gray="repeat",  # gray pictures, colour stem: "repeat" the channel | "sum" the kernel
         dropout=0.0,  # before the head
         cache_dir="",  # of downloads; "" = the hub client's own

@@ -84,9 +84,11 @@ class Journal:
         first = {"stage": stage, "epoch": epoch, "loss": loss, "grad_norm": length}
         self.record(step, {**first, **groups, "images_per_second": rate})
 
-    def measured(self, step: int, values: Mapping[str, float | None], *, stage: str, better: bool) -> None:
-        """A measurement on validation; ``better``: than all before."""
-        self.record(step, {f"val/{name}": value for name, value in values.items()})
+    def measured(
+        self, step: int, values: Mapping[str, float | None], *, stage: str, better: bool, seconds: float
+    ) -> None:
+        """A measurement on validation after so many ``seconds`` of training; ``better``: than all before."""
+        self.record(step, {**{f"val/{name}": value for name, value in values.items()}, "seconds": seconds})
         shown = "  ".join(f"{name} {value:.4f}" for name, value in values.items() if value is not None)
         self.say(f"step {step:>6}  {stage}  val: {shown}{'  best so far' if better else ''}")
 

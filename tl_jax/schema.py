@@ -123,6 +123,7 @@ def _is_threshold(value: str) -> bool:
 
 _WEIGHTS = 'a tuple of one number above 0 a class | "balanced" | () for all one'
 _TRAIN = ("head", "last K", "level K", "all", "norms", "biases")
+_KEEP = ("all", "none", "stem", "first K")
 _BATCH_NORM = ("auto", "frozen", "adapt", "train")
 _SHARE = number(0, 1, above=True, below=True)
 _RATE = number(0, 1, below=True)
@@ -147,6 +148,7 @@ CHECKS: Mapping[str, Check] = {
     "data.fold": Check('"i/k" with i in 0…k-1 and k ≥ 2, such as "0/5", or ""', _is_fold),
     "data.split_seed": number(0, 2**31 - 1),
     "data.train_fraction": number(0, 1, above=True),
+    "data.train_seed": number(-1, 2**31 - 1),
     "data.on_group_overlap": choice("error", "drop_from_train", "resplit"),
     "data.on_bad_image": choice("error", "skip"),
     "data.min_val": number(0),
@@ -182,6 +184,11 @@ CHECKS: Mapping[str, Check] = {
     "augment.erase": number(0, 1),
     "augment.mixup": number(0),
     "augment.cutmix": number(0),
+    "model.keep": Check(
+        " | ".join(f'"{name}"' for name in _KEEP) + ", K from 1",
+        lambda value: bool(re.fullmatch(r"all|none|stem|first [1-9]\d*", value)),
+        _KEEP,
+    ),
     "model.gray": choice("repeat", "sum"),
     "model.dropout": _RATE,
     "loss.label_smoothing": _RATE,

@@ -191,7 +191,9 @@ class Trainer:
         better = progress.measure(number, values[metric], metric, min_delta=delta)
         if better:
             self.snapshots.save_best(progress.step, number, Best(params, stats, logits))
-        self.journal.measured(progress.step, values, stage=self._name(number), better=better)
+        self.journal.measured(
+            progress.step, values, stage=self._name(number), better=better, seconds=progress.seconds
+        )
 
     def _leave_if_asked(self, number: int) -> None:
         """Saves and leaves if a signal came; a measurement under way is made again on resuming."""

@@ -90,7 +90,8 @@ def load(
     where[list(pictures.bad)] = ""
     if config.train_fraction < 1:
         train = np.flatnonzero(where == "train")
-        kept = splits.few(table.groups[train], table.labels[train], config.train_fraction, config.split_seed)
+        seed = config.split_seed if config.train_seed < 0 else config.train_seed
+        kept = splits.few(table.groups[train], table.labels[train], config.train_fraction, seed)
         where[train[~kept]] = ""
         notes.append(
             f"data.train_fraction={config.train_fraction:g} keeps {counted(int(kept.sum()), 'picture')} "

@@ -78,10 +78,13 @@ class Comparison:
 
     def difference(self, a: str, b: str, measure: str) -> Estimate:
         """``a`` less ``b``."""
-        return _estimate(
-            self.points[a][measure] - self.points[b][measure],
-            self.replicates[a][measure] - self.replicates[b][measure],
-        )
+        return self.combination({a: 1.0, b: -1.0}, measure)
+
+    def combination(self, weights: Mapping[str, float], measure: str) -> Estimate:
+        """The sum of arms, each times its weight."""
+        points = [weight * self.points[name][measure] for name, weight in weights.items()]
+        replicates = [weight * self.replicates[name][measure] for name, weight in weights.items()]
+        return _estimate(float(np.sum(points)), np.sum(replicates, axis=0))
 
     def loss(self, a: str, best: str, measure: str) -> Estimate:
         """By how much ``a`` is worse than ``best``: positive is worse, whichever way the measure goes."""
@@ -166,6 +169,14 @@ def holm(p: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p) - rank) * p[at]))
         corrected[at] = highest
     return corrected.tolist()
+
+
+def corrected(raw: Mapping[Any, Estimate]) -> dict[Any, Estimate]:
+    """The same estimates, p corrected for their number by `holm`."""
+    ps = holm([one.p for one in raw.values()])
+    return {
+        key: Estimate(one.value, one.low, one.high, p) for (key, one), p in zip(raw.items(), ps, strict=True)
+    }
 
 
 def _estimate(value: float, replicates: Floats) -> Estimate:

@@ -192,7 +192,8 @@ class Group:
                 self.best_logits[:, i] = logits[:, i]
                 for path, leaf in kept.items():
                     self.best_heads[path][i] = leaf[i]
-            member.measured(values, stage=name, better=better)
+            share = self.progress.seconds / len(self.members)
+            member.measured(values, stage=name, better=better, seconds=share)
             if 0 < stopping.patience <= progress.failed:
                 member.say(stopped_early(progress, name, metric))
                 member.end = progress.step

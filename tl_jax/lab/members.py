@@ -38,9 +38,12 @@ class Member:
     def say(self, text: str) -> None:
         self.told.append(lambda journal, folder: journal.say(text))
 
-    def measured(self, values: dict[str, float | None], *, stage: str, better: bool) -> None:
-        at = self.progress.step
-        self.told.append(lambda journal, folder: journal.measured(at, values, stage=stage, better=better))
+    def measured(
+        self, values: dict[str, float | None], *, stage: str, better: bool, seconds: float
+    ) -> None:
+        """``seconds``: this member's share of the training so far."""
+        at, facts = self.progress.step, dict(stage=stage, better=better, seconds=seconds)
+        self.told.append(lambda journal, folder: journal.measured(at, values, **facts))
 
     def stepped(self, metrics: dict[str, Any], *, stage: str, rate: float, left: float) -> None:
         """``rate`` in images a second, ``left`` in seconds."""

@@ -40,13 +40,14 @@ class Planner:
         model, stages = (configs.to_json({"": config[key]}) for key in ("model", "stages"))
         if model not in self._outlines:
             self._outlines[model] = outline(config)
+            pretrained.renewed.check(self._outlines[model], config.model.keep)
         if (model, stages) not in self._plans:
             self._plans[model, stages] = make_plans(self._outlines[model], config.stages)
         return self._plans[model, stages]
 
 
 def refuse_misfits(grid: Sequence[Run]) -> None:
-    """Raises ValueError with every variation whose stages do not fit its network."""
+    """Raises ValueError with every variation whose stages, or `model.keep`, do not fit its network."""
     planner, problems = Planner(), []
     for name, config in {run.variation.name: run.config for run in grid}.items():
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,16 +29,36 @@ def reach(estimates: Sequence[Estimate]) -> list[list[float]]:
 @contextmanager
 def figure(path: Path, *, rows: int = 1, heights: Sequence[float] = ()) -> Iterator[Any]:
     """Axes below each other that share x; what is drawn on them is written to ``path`` at the end."""
+    with _drawing(path, 2.2 + 1.4 * rows) as drawing:
+        axes = drawing.subplots(rows, sharex=True, height_ratios=heights or None, squeeze=False)[:, 0]
+        _style(axes)
+        yield axes if rows > 1 else axes[0]
+
+
+@contextmanager
+def panels(path: Path, layout: Sequence[Sequence[str]], heights: Sequence[float]) -> Iterator[dict[str, Any]]:
+    """Axes by name, laid out in rows of names; a name that is repeated spans its places. ``heights`` of the
+    rows, in inches. The rest is as in `figure`."""
+    with _drawing(path, sum(heights)) as drawing:
+        axes = drawing.subplot_mosaic([list(row) for row in layout], height_ratios=list(heights))
+        _style(axes.values())
+        yield axes
+
+
+@contextmanager
+def _drawing(path: Path, height: float) -> Iterator[Any]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    drawing = Figure(figsize=(7, 2.2 + 1.4 * rows), layout="constrained")
+    drawing = Figure(figsize=(7, height), layout="constrained")
     FigureCanvasAgg(drawing)
-    axes = drawing.subplots(rows, sharex=True, height_ratios=heights or None, squeeze=False)[:, 0]
+    yield drawing
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawing.savefig(path, dpi=150)
+
+
+def _style(axes: Iterable[Any]) -> None:
     for one in axes:
         one.spines[["top", "right"]].set_visible(False)
         one.grid(axis="y", color="#e6e6e6", linewidth=0.6)
         one.set_axisbelow(True)
-    yield axes if rows > 1 else axes[0]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    drawing.savefig(path, dpi=150)

@@ -13,7 +13,7 @@ from flax import nnx
 
 from tl_jax import backbones
 from tl_jax.backbones.anatomy import Backbone, Leaves, Preprocess, merge, set_mode, split
-from tl_jax.pretrained import facts, files, labels
+from tl_jax.pretrained import facts, files, labels, renewed
 from tl_jax.pretrained.errors import PretrainedError, listed
 from tl_jax.pretrained.gray import first_kernel, fold
 from tl_jax.pretrained.initial import keys
@@ -37,6 +37,7 @@ def load(
     image_size: int | None = None,
     channels: int | None = None,
     gray: str = "repeat",
+    keep: str = renewed.ALL,
     dropout: float = 0.0,
     preprocess: Preprocess | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
@@ -53,6 +54,8 @@ def load(
       channels: of the pictures. 1 with a colour checkpoint is left to ``gray``.
       gray: ``"repeat"`` keeps the colour stem, for pictures repeated to three channels; ``"sum"``
         folds it into a stem of one channel that computes the same (see `tl_jax.pretrained.gray`).
+      keep: ``"all"``, ``"none"``, ``"stem"`` or ``"first K"``: blocks above, neck and head are initialised
+        anew, statistics too (see `tl_jax.pretrained.renewed`).
       dropout: probability, before the head.
       preprocess: in the place of the checkpoint's own.
       cache_dir, offline: see `tl_jax.pretrained.hub.locate`.
@@ -82,6 +85,8 @@ def load(
     outline = _outline(build, found.source)
     graph, shapes = _apart(outline)
     head = [path for path in shapes if path.startswith("head/")]
+    anew = dict.fromkeys(head, fresh) if fresh else {}
+    anew |= renewed.leaves(outline, shapes, keep)
     headless = num_classes is not None or classes is not None
     arrays = files.read(found.folder)
     rules = backbones.family(config).table(config)
@@ -90,7 +95,7 @@ def load(
             arrays,
             rules,
             shapes,
-            fresh=dict.fromkeys(head, fresh) if fresh else None,
+            fresh=anew,
             optional=dict.fromkeys(head, "the checkpoint has no head") if headless else None,
         )
     except TranslationError as error:
@@ -100,7 +105,7 @@ def load(
     if not summed:
         _check_channels(found, arrays, translation, rules)
     leaves, notes = translation.leaves, found.notes
-    if summed:
+    if summed and keep != renewed.NONE:
         leaves, note = fold(translation, arrays, rules, colour, outline.spec.preprocess)
         notes = (*notes, note)
     given = {path: jnp.asarray(leaf) for path, leaf in leaves.items()}
@@ -255,9 +260,13 @@ def _apart(model: Backbone) -> tuple[nnx.GraphDef, Leaves]:
 
 
 def _initial(build: Callable[[], Backbone], paths: Collection[str]) -> Leaves:
-    """The initial values of these leaves; of the others nothing is computed, as nobody asks for them."""
+    """The initial values of these leaves. Where they are those of neck and head alone, nothing is computed of
+    the others, which nobody asks for; a program of many more takes longer to trace than all take to make."""
     if not paths:
         return {}
+    if any(not path.startswith(("neck/", "head/")) for path in paths):
+        leaves = _apart(build())[1]
+        return {path: leaves[path] for path in paths}
 
     @jax.jit
     def initial() -> Leaves:
