@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tl_jax import evaluation, pretrained, processes, sharding
-from tl_jax.backbones.anatomy import merge, split
+from tl_jax.backbones.anatomy import Backbone, merge, split
 from tl_jax.data import Split
 from tl_jax.evaluation import Decision
 from tl_jax.job import Job
@@ -20,14 +20,13 @@ from tl_jax.text_table import comma_separated
 from tl_jax.workdir import Workdir, write_text
 
 
-def finish(job: Job, workdir: Workdir, best: Best, test: np.ndarray) -> dict[str, Any]:
+def finish(job: Job, workdir: Workdir, model: Backbone, logits: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Measures the chosen weights and writes predictions and ``model/``; the result's measures.
 
-    ``test`` are their `test_logits`. Calibration and threshold are fitted on validation; only then is the
-    test split looked at.
+    ``logits``: what they made of ``val`` and ``test``. Calibration and threshold are fitted on validation;
+    only then is the test split looked at.
     """
     settings, classes = job.config.evaluation, job.data.classes
-    logits = {"val": best.logits, "test": test}
     decision = evaluation.fit_decision(logits["val"], job.data.val.labels, classes=classes, settings=settings)
     measures = {}
     for name, pictures in (("test", job.data.test), ("val", job.data.val)):
@@ -41,11 +40,15 @@ def finish(job: Job, workdir: Workdir, best: Best, test: np.ndarray) -> dict[str
         )
         text = predictions(pictures, logits[name], classes, decision)
         write_text(workdir.predictions(name), text)
-    graph, _, _ = split(job.model)
-    model = merge(graph, sharding.fetch(best.params), sharding.fetch(best.stats))
     if processes.is_first():
         pretrained.export(model, workdir.model, classes=classes)
     return {**measures, "decision": decision.to_dict(), "classes": list(classes)}
+
+
+def network(job: Job, best: Best) -> Backbone:
+    """The network with the chosen weights, in host memory. Every process calls this."""
+    graph, _, _ = split(job.model)
+    return merge(graph, sharding.fetch(best.params), sharding.fetch(best.stats))
 
 
 def test_logits(

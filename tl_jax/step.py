@@ -125,6 +125,18 @@ def prefix(
     return found["x"] if isinstance(found, Mapping) else found
 
 
+def shown(
+    recipe: Recipe, images: jax.Array, target: jax.Array, picture_key: jax.Array, mix_key: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Stored training pictures (B, h, w, c) uint8 as the network is shown them, augmented, normalised and
+    mixed, (B, size, size, channels) float32; and their targets (B, K), mixed likewise."""
+    images = augment.augment(images, picture_key, recipe.augment, size=recipe.size)
+    images = augment.normalise(images, recipe.mean, recipe.std, recipe.channels)
+    return augment.mix(
+        images, target, mix_key, mixup=recipe.augment["mixup"], cutmix=recipe.augment["cutmix"]
+    )
+
+
 def _outputs(model: Any, x: jax.Array, recipe: Recipe, key: jax.Array | None = None) -> jax.Array:
     if recipe.start is None:
         return model(x, key=key)
@@ -152,11 +164,7 @@ def gradients(
     if recipe.start is not None:
         x = batch["image"]
     else:
-        images = augment.augment(batch["image"], picture_key, recipe.augment, size=recipe.size)
-        images = augment.normalise(images, recipe.mean, recipe.std, recipe.channels)
-        images, target = augment.mix(
-            images, target, mix_key, mixup=recipe.augment["mixup"], cutmix=recipe.augment["cutmix"]
-        )
+        images, target = shown(recipe, batch["image"], target, picture_key, mix_key)
         x = _cast_array(images, recipe)
 
     def objective(params: Leaves) -> tuple[jax.Array, Leaves]:
