@@ -179,5 +179,5 @@ def evaluation() -> dict[str, Any]:
 
 def report() -> dict[str, Any]:
     return dict(
-        enabled=True,  # whether a run ends with report.html in its folder
+        enabled=True  # whether a run ends with report.html in its folder
     )

@@ -27,8 +27,8 @@ RANKED = ("auroc", "average_precision")
 
 @dataclass(frozen=True)
 class Fold:
-    """A finished fold, or any run, and its predictions of a split: ``ids`` and ``groups`` (n,) str, ``labels`` (n,) int,
-    ``logits`` (n, K); ``rows`` are those of its CSV file, under ``header``."""
+    """A finished fold, or any run, and its predictions of a split: ``ids`` and ``groups`` (n,) str,
+    ``labels`` (n,) int, ``logits`` (n, K); ``rows`` are those of its CSV file, under ``header``."""
 
     name: str
     result: dict[str, Any]
@@ -42,7 +42,8 @@ class Fold:
 
 
 def read_fold(name: str, workdir: Workdir, split: str = "test") -> Fold:
-    """What a finished fold left in its folder about a split. Raises WorkdirError where that does not fit together."""
+    """What a finished fold left in its folder about a split. Raises WorkdirError where that does not fit
+    together."""
     result = json.loads(workdir.result.read_text(encoding="utf-8"))
     classes = result["classes"]
     number = {label: i for i, label in enumerate(classes)}

@@ -83,7 +83,12 @@ def of_folder(run: Finished) -> Evidence:
 
 
 def _evidence(
-    folder: Workdir, config: ConfigDict, result: dict[str, Any], plan: Sequence[Table], val: Scores, test: Scores
+    folder: Workdir,
+    config: ConfigDict,
+    result: dict[str, Any],
+    plan: Sequence[Table],
+    val: Scores,
+    test: Scores,
 ) -> Evidence:
     lines = folder.metrics.read_text(encoding="utf-8").splitlines() if folder.metrics.exists() else []
     standard = {**defaults.config(), "stages": [defaults.stage() for _ in config.stages]}
@@ -124,8 +129,11 @@ def first_batch(config: ConfigDict, train: Split, recipe: Recipe, classes: Seque
         if config.accumulate > 1:
             key = jax.random.fold_in(key, 0)
         arguments = (images, target, *jax.random.split(key, 3)[:2])
-        lowered = jax.jit(partial(step.shown, recipe)).lower(*arguments)
-        shown, target = (np.asarray(one) for one in compilation.compiled(lowered)(*arguments))
+        program = compilation.once(
+            (step.shown, recipe.inference, repr(recipe.augment), images.shape),
+            lambda: compilation.compiled(jax.jit(partial(step.shown, recipe)).lower(*arguments)),
+        )
+        shown, target = (np.asarray(one) for one in program(*arguments))
         pixels = shown * np.asarray(recipe.std, np.float32) + np.asarray(recipe.mean, np.float32)
         images = (255 * pixels).round().clip(0, 255).astype(np.uint8)
     return [

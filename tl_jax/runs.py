@@ -14,8 +14,8 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from tl_jax import config as configs
 from tl_jax import command, evaluation, named, plan_table, prefix, processes, run_report, version
+from tl_jax import config as configs
 from tl_jax.compilation import counts, use_cache
 from tl_jax.early import Early
 from tl_jax.finish import finish, network, test_logits

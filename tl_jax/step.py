@@ -87,6 +87,12 @@ class Recipe:
     augment: Mapping[str, Any] = field(default_factory=dict)
     start: int | None = None
 
+    @property
+    def inference(self) -> tuple[Any, ...]:
+        """What a forward pass depends on, as a key."""
+        facts = self.task, self.classes, self.size, self.channels, self.mean, self.std
+        return (*facts, self.precision, self.start)
+
 
 def inputs(images: jax.Array, recipe: Recipe) -> jax.Array:
     """Stored uint8 pictures (B, size, size, c) → normalised float32 (B, size, size, channels)."""

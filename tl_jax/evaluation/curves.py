@@ -66,9 +66,7 @@ def _precisions(true: Floats, false: Floats) -> tuple[Floats, Floats]:
     return recall, precision
 
 
-def _curve(
-    scores: ArrayLike, positive: ArrayLike, groups: ArrayLike | None, seed: int, axes: _Axes
-) -> Curve:
+def _curve(scores: ArrayLike, positive: ArrayLike, groups: ArrayLike | None, seed: int, axes: _Axes) -> Curve:
     scores, positive = np.asarray(scores, np.float64), np.asarray(positive, bool)
     if positive.all() or not positive.any():
         raise ValueError("a curve needs examples of the class and of the rest")

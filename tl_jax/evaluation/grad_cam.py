@@ -43,13 +43,18 @@ def heatmaps(
     classes = np.asarray(classes)
     _check(model, recipe, images, classes, cut)
     graph, params, stats = inference_graph(model), *split(model)[1:]
-    cut = deepest(model, recipe) if cut is None else cut
+    shapes = tuple((path, leaf.shape, leaf.dtype) for path, leaf in (params | stats).items())
+    key = (graph, recipe.inference, shapes)
+    if cut is None:
+        cut = compilation.once((deepest, *key), lambda: deepest(model, recipe))
     if not len(images):
         return np.zeros(images.shape[:3], np.float32)
     shape = jax.ShapeDtypeStruct((ROWS, *images.shape[1:]), images.dtype)
     which = jax.ShapeDtypeStruct((ROWS,), jnp.int32)
-    program = compilation.compiled(
-        jax.jit(partial(_maps, graph, recipe, cut)).lower(params, stats, shape, which)
+    maps_of = jax.jit(partial(_maps, graph, recipe, cut))
+    program = compilation.once(
+        (_maps, *key, cut, shape.shape),
+        lambda: compilation.compiled(maps_of.lower(params, stats, shape, which)),
     )
     found = []
     for start in range(0, len(images), ROWS):

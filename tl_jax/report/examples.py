@@ -74,8 +74,12 @@ def kinds(evidence: Evidence, quality: Quality) -> list[Kind]:
     }
     errors = int((quality.decided != quality.scores.labels).sum())
     about = {
-        "wrong": ("Most wrong", f"{errors:,} of {len(quality.decided):,} decisions are wrong." if errors else
-                  "No decision on the test split is wrong."),
+        "wrong": (
+            "Most wrong",
+            f"{errors:,} of {len(quality.decided):,} decisions are wrong."
+            if errors
+            else "No decision on the test split is wrong.",
+        ),
         "unsure": ("Least sure", "A little more or less, and the decision would be another."),
         "sure": ("Most sure", "Farthest from another decision."),
     }

@@ -15,6 +15,7 @@ POINTS = 200
 """A curve of more points is thinned: each that is left is the mean of its neighbours."""
 
 _RATED = ("accuracy", "balanced_accuracy", "auroc")
+_DOTS: dict[str, Any] = dict(marker="o", markersize=3, clip_on=False)
 _TITLES = {"balanced_accuracy": "balanced accuracy", "auroc": "AUROC"}
 
 
@@ -40,13 +41,13 @@ def _loss(evidence: Evidence, trained: Sequence[Any], measured: Sequence[Any]) -
         "Loss",
         f"Line chart of the loss against steps. Training loss goes from {trained[0]['loss']:.3f} to "
         f"{trained[-1]['loss']:.3f}{last}.",
-        "Training loss is that of the step itself: augmented pictures, smoothed and weighted labels where the "
-        "config asks for them. So it need not meet the validation NLL.",
+        "Training loss is that of the step itself, with augmented pictures and smoothed or weighted labels "
+        "where the config asks for them. So it need not meet the validation NLL.",
     )
     dark, mark = colours(2)
     with panel(picture) as axes:
         axes.plot(*_thinned(trained, "loss"), color=dark, label="training")
-        axes.plot(*_points(measured, "val/nll"), color=mark, marker="o", markersize=3, label="validation")
+        axes.plot(*_points(measured, "val/nll"), color=mark, label="validation", **_DOTS)
         _finish(axes, evidence)
     return picture
 
@@ -64,7 +65,8 @@ def _validation(evidence: Evidence, measured: Sequence[Any]) -> Picture:
         for name, colour in zip(_RATED, colours(len(_RATED)), strict=True):
             if any(line.get(f"val/{name}") is not None for line in measured):
                 steps, values = _points(measured, f"val/{name}")
-                axes.plot(steps, values, color=colour, marker="o", markersize=3, label=_TITLES.get(name, name))
+                label = _TITLES.get(name, name)
+                axes.plot(steps, values, color=colour, label=label, **_DOTS)
         axes.axvline(best, color=INK, linewidth=1, linestyle="--")
         _finish(axes, evidence)
     return picture
@@ -93,6 +95,8 @@ def _rates(evidence: Evidence, trained: Sequence[Any]) -> Picture:
 
 def _finish(axes: Any, evidence: Evidence) -> None:
     """Stages as bands with their names, and what all panels have."""
+    from matplotlib.ticker import MaxNLocator
+
     start, top = 0, axes.get_xaxis_transform()
     for number, stage in enumerate(evidence.result["stages"]):
         if number % 2:
@@ -103,6 +107,7 @@ def _finish(axes: Any, evidence: Evidence) -> None:
         start = stage["end"]
     axes.set_xlim(0, max(start, 1))
     axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if axes.get_legend_handles_labels()[0]:
         axes.legend()
 

@@ -55,7 +55,7 @@ def by_class(evidence: Evidence) -> Table | None:
 
 
 def counts(evidence: Evidence) -> Table | None:
-    """Pictures, groups and classes by split; None for the run of an older version, which did not keep them."""
+    """Pictures, groups and classes by split; None for the run of an older version, which kept no counts."""
     counts = evidence.result["data"].get("counts")
     if counts is None:
         return None

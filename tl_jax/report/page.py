@@ -57,7 +57,12 @@ def policy(script: str) -> str:
     """The Content-Security-Policy of a page: no request, and no script but this one. Style attributes are
     allowed, as pictures need them; they can load nothing either."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    rules = ("default-src 'none'", "img-src data:", "style-src 'unsafe-inline'", f"script-src 'sha256-{digest}'")
+    rules = (
+        "default-src 'none'",
+        "img-src data:",
+        "style-src 'unsafe-inline'",
+        f"script-src 'sha256-{digest}'",
+    )
     return "; ".join((*rules, "base-uri 'none'", "form-action 'none'"))
 
 

@@ -55,24 +55,23 @@ class Quality:
             self._alt("Precision-recall curve", "average_precision", "average precision"),
             "Dotted: what chance would give. " + self._caption(),
         )
-        labels, groups = self.scores.labels, self.scores.groups
+        labels = self.scores.labels
+        # Bands of several curves would hide each other.
+        groups = self.scores.groups if len(self.drawn) == 1 else None
         with panel(roc, size=_SIZE) as axes:
             axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":")
             for c, colour in zip(self.drawn, colours(len(self.drawn)), strict=True):
-                _draw(axes, curves.roc(self.margins[:, c], labels == c, self._groups(groups)), colour, self._name(c))
+                _draw(axes, curves.roc(self.margins[:, c], labels == c, groups), colour, self._name(c))
             self._point(axes, lambda true, false: (false, true))
             _square(axes, "1 - specificity", "sensitivity", legend=not self.two)
         with panel(precision, size=_SIZE) as axes:
             for c, colour in zip(self.drawn, colours(len(self.drawn)), strict=True):
-                curve = curves.precision_recall(self.margins[:, c], labels == c, self._groups(groups))
+                curve = curves.precision_recall(self.margins[:, c], labels == c, groups)
                 _draw(axes, curve, colour, self._name(c))
                 axes.axhline((labels == c).mean(), color=colour, linewidth=0.8, linestyle=":")
             self._point(axes, lambda true, false: (true, self._ppv()))
             _square(axes, "recall (sensitivity)", "precision (PPV)", legend=not self.two)
         return [roc, precision]
-
-    def _groups(self, groups: np.ndarray) -> np.ndarray | None:
-        return groups if len(self.drawn) == 1 else None  # bands of several curves hide each other
 
     def _name(self, c: int) -> str:
         return self.evidence.classes[c]
@@ -101,8 +100,8 @@ class Quality:
             axes.plot(x, y, "o", color=MARK, markersize=8, zorder=5)
 
     def _ppv(self) -> float:
-        called = self.decided == self.decision.positive
-        return float((self.scores.labels[called] == self.decision.positive).mean()) if called.any() else np.nan
+        called = self.scores.labels[self.decided == self.decision.positive]
+        return float((called == self.decision.positive).mean()) if len(called) else np.nan
 
     def reliability(self) -> Picture:
         """Before and after calibration; the size of a dot tells how many pictures it stands for."""
@@ -114,8 +113,8 @@ class Quality:
             "Reliability",
             f"Reliability diagram of the test split: the {what} against how often it is right. ECE "
             f"{told[0]} before calibration and {told[1]} after.",
-            f"On the diagonal, of pictures given 70 % about 70 % are so. ECE {told[0]} before, {told[1]} after. "
-            "Bars: 95 % over groups; larger dots, more pictures.",
+            f"On the diagonal, of pictures given 70 % about 70 % are so. ECE {told[0]} before, {told[1]} "
+            "after. Bars: 95 % over groups; larger dots, more pictures.",
         )
         kinds = (("before", self.raw, MARK), ("after", self.calibrated, DARK))
         with panel(picture, size=_SIZE) as axes:
@@ -123,10 +122,10 @@ class Quality:
             for label, found, colour in kinds:
                 confidence = metrics.confidence(found, self.scores.labels, self.decision.positive)
                 one = curves.reliability(*confidence, self.scores.groups)
-                axes.plot(one.probability, one.share, color=colour, linewidth=1, alpha=0.6, label=label)
+                axes.plot(one.probability, one.share, color=colour, linewidth=1, alpha=0.35)
                 axes.vlines(one.probability, one.low, one.high, color=colour, linewidth=1, alpha=0.6)
                 sizes = 10 + 150 * one.count / one.count.sum()
-                axes.scatter(one.probability, one.share, s=sizes, color=colour, zorder=3)
+                axes.scatter(one.probability, one.share, s=sizes, color=colour, zorder=3, label=label)
             _square(axes, what, "share that is so", legend=True)
         return picture
 

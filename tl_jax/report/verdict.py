@@ -18,6 +18,7 @@ FEW = 30
 _TWO = ("auroc", "accuracy_at_threshold", "sensitivity", "specificity")
 _MORE = ("auroc", "accuracy_calibrated", "balanced_accuracy", "average_precision")
 _DIGITS = ".3f"
+_METRICS = {"nll": "NLL", "auroc": "AUROC", "balanced_accuracy": "balanced accuracy"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def of(evidence: Evidence) -> Verdict:
 
 def _reached(test: Mapping[str, Any], tiles: Sequence[Tile]) -> str:
     told = [
-        f"{tile.title} {tile.value}" + (f" (95 % interval {tile.interval})" if tile.interval else "")
+        f"{tile.title} {tile.value}" + (f" (95\u00a0% interval {tile.interval})" if tile.interval else "")
         for tile in tiles[:2]
         if tile.interval or tile.value != "–"
     ]
@@ -71,7 +72,8 @@ def _chosen(evidence: Evidence) -> str:
     measured = len(_validations(evidence))
     value = "undefined" if best["value"] is None else f"{best['value']:.4f}"
     among = f"the best of {measured} measurements" if measured > 1 else "the only measurement"
-    text = f"Weights of step {best['step']:,} (stage {stage!r}): validation {evidence.metric} {value}, {among}. "
+    metric = _METRICS.get(evidence.metric, evidence.metric)
+    text = f"Weights of step {best['step']:,} (stage {stage!r}): validation {metric} {value}, {among}. "
     test = result["test"]
     if test["threshold"] is None:
         text += "The most probable class is chosen. "
@@ -79,8 +81,8 @@ def _chosen(evidence: Evidence) -> str:
         text += f"{test['positive']} from probability {test['threshold']:.3g} on, set without data. "
     else:
         text += (
-            f"{test['positive']} from calibrated probability {test['threshold']:.3g} on, chosen on validation "
-            f"by {test['criterion']}. "
+            f"{test['positive']} from calibrated probability {test['threshold']:.3g} on, chosen on "
+            f"validation by {test['criterion']}. "
         )
     before, after = test["nll"]["value"], test["nll_calibrated"]["value"]
     if before is not None and after is not None:
@@ -112,8 +114,10 @@ def _mind(evidence: Evidence, shown: Sequence[str]) -> Iterator[str]:
     }
     few = [f"{name} {n}" for name, n in groups.items() if 0 < n < FEW]
     if few:
-        yield _sentence(f"few groups in the test split ({_some(few)}): intervals are too narrow below some {FEW}")
-    notes = [*result["decision"]["notes"] if len(evidence.classes) == 2 else ()]
+        yield _sentence(
+            f"few groups in the test split ({_some(few)}): intervals are too narrow below some {FEW}"
+        )
+    notes = list(result["decision"]["notes"]) if len(evidence.classes) == 2 else []
     notes += [test[name]["note"] for name in shown if "note" in test[name]]
     yield from (_sentence(note) for note in dict.fromkeys(notes))
     yield from _course(evidence)
