@@ -1,4 +1,4 @@
-"""The recipes of `benchmarks.probe`, `benchmarks.cut` and `benchmarks.start` ("full"), as tl_jax takes them.
+"""The recipes of `benchmarks.probe`, `.cut`, `.start` and `.ladder` (both "full"), as tl_jax takes them.
 
 python -m tl_jax.main --config=benchmarks/job_config.py:probe --config.data.root=… --config.model.pretrained=…
 """

@@ -1,4 +1,4 @@
-"""A whole job as a plain PyTorch script: what `benchmarks.probe` and `benchmarks.cut` compare with.
+"""A whole job as a plain PyTorch script: what `benchmarks.probe`, `.cut` and `.ladder` compare with.
 
     python -m benchmarks.torch_job --data=FOLDER --weights=FOLDER --blocks=0
 
@@ -46,8 +46,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--blocks", type=int, required=True, help="that learn, from the top")
     parser.add_argument("--lr", type=float, required=True)
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args(argv)
-    torch.manual_seed(0)
+    torch.manual_seed(flags.seed)
     device = torch_models.device()
     facts = json.loads((flags.weights / "preprocessor_config.json").read_text())
     size = facts["size"]["height"]
@@ -76,10 +78,10 @@ def main(argv: list[str]) -> int:
         return found
 
     optimizer = torch.optim.AdamW(torch_models.groups(network, WEIGHT_DECAY), lr=flags.lr, fused=True)
-    steps = math.ceil(EPOCHS * len(data["train"].labels) / BATCH)
+    steps = math.ceil(flags.epochs * len(data["train"].labels) / BATCH)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     best, chosen = math.inf, None
-    for _ in range(EPOCHS):
+    for _ in range(flags.epochs):
         for rows in torch.randperm(len(data["train"].labels)).split(BATCH):
             loss = functional.cross_entropy(
                 logits(data["train"].images[rows]), data["train"].labels[rows].to(device)

@@ -8,9 +8,8 @@ pictures are before and after (linear CKA). RUN gets drift.txt, drift.json and d
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tl_jax import command, flags
+from tl_jax.lab import command as lab
 
 
 def main(argv: list[str]) -> int:
@@ -18,7 +17,7 @@ def main(argv: list[str]) -> int:
 
     from tl_jax.lab import drift
 
-    print(drift.write(Path(parsed.workdir), drift.of(parsed.workdir)))
+    lab.tell(parsed, drift.told(drift.of(parsed.workdir)))
     return 0
 
 

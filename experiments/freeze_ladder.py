@@ -48,14 +48,14 @@ def main(argv: list[str]) -> int:
     if outcome is None:
         return 0
     if outcome.records:
-        text = ladder.write(
+        found = ladder.summarise(
             Path(parsed.workdir),
             outcome.records,
             parsed.config.evaluation,
             measure=parsed.flags.measure,
             margin=parsed.flags.margin,
         )
-        print(text)
+        lab.tell(parsed, ladder.told(found), outcome.records)
     return lab.end(outcome)
 
 

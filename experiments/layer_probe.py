@@ -17,6 +17,7 @@ from pathlib import Path
 from absl import flags as absl_flags
 
 from tl_jax import command, flags
+from tl_jax.lab import command as lab
 
 
 def define(values: absl_flags.FlagValues) -> None:
@@ -41,8 +42,8 @@ def main(argv: list[str]) -> int:
         networks = []
         for name, config in (wanted or {own: parsed.config}).items():
             networks.append(layer_scores.of(config, name))
-            print(layer_tables.table(networks[-1]) + "\n", flush=True)
-        print(layer_tables.write(root, networks))
+            print(f"{networks[-1].name} is scored", flush=True)
+        lab.tell(parsed, layer_tables.told(networks))
     return 0
 
 

@@ -46,7 +46,8 @@ def main(argv: list[str]) -> int:
     if outcome is None:
         return 0
     if outcome.records:
-        print(rates.write(Path(parsed.workdir), outcome.records, parsed.config))
+        found = rates.told(Path(parsed.workdir), outcome.records, parsed.config)
+        lab.tell(parsed, found, outcome.records)
     return lab.end(outcome)
 
 

@@ -53,11 +53,9 @@ def main(argv: list[str]) -> int:
     if outcome is None:
         return 0
     if not outcome.failed:
-        print(
-            versus.write(
-                Path(parsed.workdir), outcome.records, parsed.config.evaluation, parsed.flags.measure
-            )
-        )
+        settings, measure = parsed.config.evaluation, parsed.flags.measure
+        found = versus.told(Path(parsed.workdir), outcome.records, settings, measure)
+        lab.tell(parsed, found, outcome.records)
     return lab.end(outcome)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,6 @@ from tl_jax.backbones.anatomy import Backbone, merge, split
 from tl_jax.data import Split
 from tl_jax.evaluation import Decision
 from tl_jax.job import Job
-from tl_jax.kept import Kept
-from tl_jax.predictor import Predictor
-from tl_jax.prefix import Cut
 from tl_jax.snapshot import Best
 from tl_jax.text_table import comma_separated
 from tl_jax.workdir import Workdir, write_text
@@ -49,20 +46,6 @@ def network(job: Job, best: Best) -> Backbone:
     """The network with the chosen weights, in host memory. Every process calls this."""
     graph, _, _ = split(job.model)
     return merge(graph, sharding.fetch(best.params), sharding.fetch(best.stats))
-
-
-def test_logits(
-    job: Job, best: Best, stage: int, cut: Cut, kept: Kept, predictor: Callable[[int | None], Predictor]
-) -> np.ndarray:
-    """Logits (n, K) float32 of the test split by the chosen weights, which ``stage`` has come to, computed as
-    validation was in that stage: where its frozen prefix is kept, this one is kept too, for other runs.
-    ``predictor`` gives the one behind so many blocks, None: of pictures."""
-    pictures, start = job.data.test, None
-    if cut.start is not None and len(pictures):
-        served = kept.test(stage, cut, best.params, best.stats)
-        if served is not None:
-            pictures, start = served, cut.start
-    return predictor(start).logits(best.params, best.stats, pictures, job.config.evaluation.batch_size)
 
 
 def predictions(pictures: Split, logits: np.ndarray, classes: Sequence[str], decision: Decision) -> str:

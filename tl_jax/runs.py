@@ -18,7 +18,7 @@ from tl_jax import command, evaluation, named, plan_table, prefix, processes, ru
 from tl_jax import config as configs
 from tl_jax.compilation import counts, use_cache
 from tl_jax.early import Early
-from tl_jax.finish import finish, network, test_logits
+from tl_jax.finish import finish, network
 from tl_jax.freeze import count
 from tl_jax.interrupt import Stop, listening
 from tl_jax.job import Job, prepare
@@ -86,8 +86,7 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
     trainer = Trainer(job, cuts, folder, journal, stop, early)
     best = trainer.run()
     assert trainer.progress.best is not None
-    stage = trainer.progress.best["stage"]
-    test = test_logits(job, best, stage, cuts[stage], trainer.kept, trainer.predictor)
+    test = trainer.supply.test_logits(best, trainer.progress.best["stage"])
     model, logits = network(job, best), {"val": best.logits, "test": test}
     measures = finish(job, folder, model, logits)
 
@@ -103,7 +102,11 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
             {"name": stage.name, "end": end, "trained": count(plan.partition(job.base_params)[0])}
             for stage, end, plan in zip(config.stages, progress.ends, job.plans, strict=True)
         ],
-        "seconds": {"total": time.monotonic() - began, "train": progress.seconds},
+        "seconds": {
+            "total": time.monotonic() - began,
+            "train": progress.seconds,
+            "prefix": progress.prefix_seconds,
+        },
         "flops": progress.flops if math.isfinite(progress.flops) else None,
         "weights": {"source": job.load_report.source, "identity": job.load_report.identity},
         "input": {

@@ -27,8 +27,8 @@ class Progress:
     ``ends``: last steps of finished stages; ``measured``: the last step at which validation was
     measured; ``best``: ``{"step", "stage", "value"}`` of the best measurement; ``stage_best`` and
     ``failed``: early stopping's reference in this stage, and how many measurements in a row failed it;
-    ``seconds``: time spent training; ``flops``: floating-point operations of the steps, NaN where nobody
-    counts them.
+    ``seconds``: time spent training, ``prefix_seconds`` of it in frozen prefixes; ``flops``: floating-point
+    operations of the steps, NaN where nobody counts them.
     """
 
     step: int = 0
@@ -38,6 +38,7 @@ class Progress:
     stage_best: float | None = None
     failed: int = 0
     seconds: float = 0.0
+    prefix_seconds: float = 0.0
     flops: float = 0.0
 
     @property

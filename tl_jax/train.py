@@ -17,19 +17,16 @@ import numpy as np
 
 from tl_jax import optim, sharding, step
 from tl_jax.backbones.anatomy import Leaves
-from tl_jax.data import Split
-from tl_jax.data.feed import Feed
 from tl_jax.early import Early
 from tl_jax.evaluation import is_better, quick
 from tl_jax.interrupt import Interrupted, Stop
 from tl_jax.job import Job
 from tl_jax.journal import Journal
-from tl_jax.kept import Kept
 from tl_jax.pace import Clock
-from tl_jax.predictor import Predictor
 from tl_jax.prefix import Cut
 from tl_jax.snapshot import Best, Progress, Snapshot, Snapshots
 from tl_jax.stepper import Batch, Stepper
+from tl_jax.supply import Supply
 from tl_jax.workdir import Workdir, write_text
 
 
@@ -45,23 +42,19 @@ class Trainer:
         stop: Stop,
         early: Early | None = None,
     ) -> None:
-        self.cuts, self.early = cuts, early
+        self.early = early
         self.job, self.journal, self.stop, self.config = job, journal, stop, job.config
         self.workdir = workdir
         self.snapshots = Snapshots(job, workdir)
-        self.kept = Kept(job, journal.say)
-        self._predictors: dict[int | None, Predictor] = {}
+        self.supply = Supply(job, cuts, journal.say)
         self.measure_every = job.steps(self.config.select.every)
         self.checkpoint_every = job.steps(self.config.checkpoint.every)
         self.log_every = job.steps(self.config.log_every)
         everywhere = sharding.replicated(job.mesh)
         self.key = jax.jit(jax.random.key, out_shardings=everywhere)(np.int32(self.config.seed))
         self.class_weights = sharding.replicate(job.class_weights, job.mesh)
-        self.feed: Feed | None = None
         self.progress: Progress
         self.clock: Clock
-        self.val: Split
-        self.measurer: Predictor
         self.state: step.State
         self.fixed: step.Fixed
 
@@ -79,8 +72,7 @@ class Trainer:
             while self.progress.stage < len(self.job.plans):
                 snapshot = self._stage(self.progress.stage, snapshot)
         finally:
-            if self.feed is not None:
-                self.feed.close()
+            self.supply.close()
         return self.snapshots.best(self.progress)
 
     def _stage(self, number: int, snapshot: Snapshot) -> Snapshot:
@@ -93,10 +85,17 @@ class Trainer:
         progress, name = self.progress, self._name(number)
         with self.clock.paused():
             self._enter(number, snapshot)
-        behind = self._serve(number)
-        self.clock.lap()  # what that took says nothing of the pace of steps
+        snapshot = self._snapshot()
+        # Work of the training, which counts as its time but says nothing of the pace of steps.
+        progress.prefix_seconds += self.supply.begin(number, snapshot.params, snapshot.stats)
+        self.clock.lap()
         stepper = Stepper(
-            self.job, number, start=progress.stage_start, key=self.key, behind=behind, early=self.early
+            self.job,
+            number,
+            start=progress.stage_start,
+            key=self.key,
+            behind=self.supply.behind,
+            early=self.early,
         )
         end = progress.stage_start + self.job.durations[number]
         metrics: step.Metrics | None = None
@@ -155,43 +154,8 @@ class Trainer:
             anchors = sharding.place(kept, self.job.mesh)
         self.fixed = step.Fixed(frozen, still, anchors, self.class_weights)
 
-    def _serve(self, number: int) -> int | None:
-        """Makes ready what the stage's steps and measurements read: pictures, or what the frozen prefix makes
-        of them. That is work of the training, and counts as its time. Returns how many blocks batches have
-        behind them, None where they are pictures."""
-        job, cut, train = self.job, self.cuts[number], self.job.data.train
-        self.val = job.data.val
-        behind, views = None, 1
-        if cut.start is not None:
-            snapshot = self._snapshot()
-            served = self.kept.serve(number, cut, snapshot.params, snapshot.stats)
-            if served is not None:
-                (train, self.val), behind, views = served, cut.start, max(cut.views, 1)
-        self.measurer = self.predictor(behind)
-        if self.feed is not None:
-            if self.feed.split is train:
-                return behind
-            self.feed.close()
-        self.feed = Feed(
-            train,
-            batch_size=self.config.batch_size,
-            seed=self.config.seed,
-            device_budget=self.config.data.device_budget,
-            sharding=sharding.batched(job.mesh),
-            views=views,
-        )
-        return behind
-
-    def predictor(self, start: int | None) -> Predictor:
-        """Of pictures, or of what the first ``start`` blocks make of them; the same one every time."""
-        if start not in self._predictors:
-            recipe = replace(self.job.recipe, start=start)
-            self._predictors[start] = Predictor(self.job.model, recipe, self.job.mesh)
-        return self._predictors[start]
-
     def _take_step(self, stepper: Stepper, stage: str) -> step.Metrics:
-        assert self.feed is not None
-        at, batch = self.progress.step, self.feed.batch(self.progress.step)
+        at, batch = self.progress.step, self.supply.batch(self.progress.step)
         if not stepper.compiled:
             with self.clock.paused():
                 self._compile(stepper, stage, batch)
@@ -217,14 +181,12 @@ class Trainer:
 
     def _measure(self, number: int) -> None:
         """Validation now: keeps the best weights, and early stopping's count."""
-        progress, metric, val = self.progress, self.config.select.metric, self.val
+        progress, metric = self.progress, self.config.select.metric
         snapshot = self._snapshot()
         params = {path: snapshot.ema.get(path, leaf) for path, leaf in snapshot.params.items()}
         stats = {path: snapshot.ema.get(path, leaf) for path, leaf in snapshot.stats.items()}
-        logits = self.measurer.logits(
-            params, stats, val, self.config.evaluation.batch_size, check=lambda: self._leave_if_asked(number)
-        )
-        values = quick(logits, val.labels, positive=self.job.positive)
+        logits = self.supply.val_logits(params, stats, lambda: self._leave_if_asked(number))
+        values = quick(logits, self.supply.val.labels, positive=self.job.positive)
         value = values[metric]
         better = progress.best is None or is_better(metric, value, progress.best["value"])
         if better:

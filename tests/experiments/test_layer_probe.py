@@ -32,15 +32,16 @@ def command(config, root, *flags):
 def test_every_layer_is_scored(config, tmp_path, capsys):
     assert command(config, tmp_path) == 0
     printed = capsys.readouterr().out
-    (network,) = json.loads((tmp_path / "layers.json").read_text())["networks"]
-    assert [layer["name"] for layer in network["layers"]] == ["stem", "blocks/0", "blocks/1", "neck"]
+    found = json.loads((tmp_path / "layers.json").read_text())
+    (network,), (layers,) = found["networks"], found["tables"]
+    assert [layer["layer"] for layer in layers] == ["stem", "blocks/0", "blocks/1", "neck"]
     assert network["leep"] is None
     assert "no LEEP" in printed
     assert "Take from scratch, layer " in printed
-    for layer in network["layers"]:
-        assert 0 <= layer["test"]["auroc"]["value"] <= 1
+    for layer in layers:
+        assert 0 <= layer["auroc"]["value"] <= 1
         assert 0 <= layer["h_score"] <= 1
-    assert network["best"] in [layer["name"] for layer in network["layers"]]
+    assert network["best"] in [layer["layer"] for layer in layers]
     with open(tmp_path / "layers.csv", newline="") as file:
         assert len(list(csv.DictReader(file))) == 4
     with Image.open(tmp_path / "layers.png") as picture:
@@ -49,8 +50,9 @@ def test_every_layer_is_scored(config, tmp_path, capsys):
 
 def test_networks_are_compared(config, tmp_path, capsys):
     assert command(config, tmp_path, f"--backbones=embedded,{config[1]}") == 0
-    networks = json.loads((tmp_path / "layers.json").read_text())["networks"]
+    found = json.loads((tmp_path / "layers.json").read_text())
+    networks = found["networks"]
     assert [network["name"] for network in networks] == ["embedded", str(config[1])]
-    assert [len(network["layers"]) for network in networks][1] == 2 + tiny.VIT["num_hidden_layers"]
+    assert len(found["tables"][1]) == 2 + tiny.VIT["num_hidden_layers"]
     assert networks[1]["leep"] < 0
     assert " of 2 networks, layer " in capsys.readouterr().out

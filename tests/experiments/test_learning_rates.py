@@ -31,8 +31,10 @@ def test_a_grid(file, tmp_path, capsys):
     assert command(file, tmp_path, "--lrs=1e-5,1e-2", "--decays=1.0,0.5", "--seeds=2") == 0
     printed = capsys.readouterr().out
     found = json.loads((tmp_path / "rates.json").read_text())
-    assert len(found["cells"]) == 4
-    means = {(one["lr"], one["decay"]): np.mean(one["values"]) for one in found["cells"]}
+    (cells,) = found["tables"]
+    means = {(one["lr"], one["decay"]): np.mean([one["run_1"], one["run_2"]]) for one in cells}
+    assert len(means) == 4
+    assert [one["mean"] for one in cells] == [pytest.approx(means[one["lr"], one["decay"]]) for one in cells]
     best = min(means, key=means.__getitem__)
     assert (found["chosen"]["lr"], found["chosen"]["decay"]) == best
     assert best[0] == 1e-2, "a rate of 1e-5 moves nothing in four steps"

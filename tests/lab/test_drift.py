@@ -43,7 +43,8 @@ def test_frozen_layers_did_not_move(tmp_path, capsys):
     assert command.main(["drift", f"--workdir={tmp_path / 'run'}"]) == 0
     printed = capsys.readouterr().out
     assert "Not moved, to the bit: stem, blocks/0, blocks/1, blocks/2." in printed
-    parts = {one["part"]: one for one in json.loads((tmp_path / "run" / "drift.json").read_text())["parts"]}
+    (rows,) = json.loads((tmp_path / "run" / "drift.json").read_text())["tables"]
+    parts = {one["part"]: one for one in rows}
     assert list(parts) == ["stem", "blocks/0", "blocks/1", "blocks/2", "blocks/3", "neck", "head"]
     assert parts["blocks/2"]["distance"] == 0
     assert parts["blocks/2"]["cka"] == pytest.approx(1, abs=1e-6)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tl_jax.lab.grid import Run
+    from tl_jax.lab.records import Record
     from tl_jax.lab.runner import Outcome
+    from tl_jax.lab.summary import Summary
 
 
 def parse(argv: list[str], define: flags.Define, *, suffix: str, seeds: int = 5) -> flags.Parsed:
@@ -52,6 +54,13 @@ def execute(grid: Sequence[Run], parsed: flags.Parsed) -> Outcome | None:
         print(estimate.table(grid))
         return None
     return runner.execute(grid, Path(parsed.workdir))
+
+
+def tell(parsed: flags.Parsed, found: Summary, records: Sequence[Record] = ()) -> None:
+    """Writes what was found into the workdir, and prints it. ``records``: of the runs that it rests on."""
+    from tl_jax.lab import summary
+
+    print(summary.write(Path(parsed.workdir), found, records=records))
 
 
 def another(argv: list[str], path: str, define: flags.Define) -> flags.Parsed:

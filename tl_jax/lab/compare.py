@@ -23,6 +23,9 @@ from tl_jax.lab.records import Record
 from tl_jax.pooled import Fold, read_fold
 from tl_jax.workdir import Workdir
 
+NAMES = {"auroc": "AUROC", "nll": "NLL", "ece": "ECE"}
+"""How measures are called where people read them; others go by their own names."""
+
 _LOWER = ("nll", "brier", "ece")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,8 @@ from tl_jax.finished import open_run
 from tl_jax.freeze import part_of
 from tl_jax.job import prepare
 from tl_jax.lab import layers, pictures
-from tl_jax.text_table import aligned
-from tl_jax.workdir import write_json, write_text
+from tl_jax.lab.summary import Summary
+from tl_jax.report.table import Column, Table
 
 
 @dataclass(frozen=True)
@@ -64,31 +65,35 @@ def of(workdir: str | Path) -> list[Part]:
     return [*parts, Part("head", None if fresh else moved["head"], None)]
 
 
-def write(root: Path, parts: Sequence[Part]) -> str:
-    """Writes drift.txt, drift.json and drift.png into ``root``; the text."""
-    rows = [["part", "weights moved", "CKA of features"]]
-    rows += [[one.name, _cell(one.distance, "made anew"), _cell(one.cka, "–")] for one in parts]
-    text = "\n".join([*aligned(rows, left=1), "", verdict(parts)])
-    write_text(root / "drift.txt", text + "\n")
-    plain = [{"part": one.name, "distance": one.distance, "cka": _finite(one.cka)} for one in parts]
-    write_json(root / "drift.json", {"parts": plain, "verdict": verdict(parts)})
-    _draw(parts, root / "drift.png")
-    return text
+def told(parts: Sequence[Part]) -> Summary:
+    """The drift for people."""
+    columns = [Column("part"), Column("distance", "weights moved"), Column("cka", "CKA of features")]
+    rows = [[one.name, one.distance, one.cka] for one in parts]
+    made_anew = [one.name for one in parts if one.distance is None]
+    notes = [f"made anew, so that there is nothing to compare: {', '.join(made_anew)}"] if made_anew else []
+    return Summary(
+        name="drift",
+        title="Which layers has training moved?",
+        verdict=verdict(parts),
+        tables=[Table(columns, rows, notes=notes)],
+        draw=partial(_draw, parts),
+    )
 
 
 def verdict(parts: Sequence[Part]) -> str:
     """Which parts did not move, and which moved most."""
     still = [one.name for one in parts if one.distance == 0]
     moved = [one for one in parts if one.distance]
-    told = f"Not moved, to the bit: {', '.join(still) or 'none'}."
-    if not moved:
-        return told
-    most = max(moved, key=lambda one: one.distance or 0)
-    changed = min((one for one in parts if _finite(one.cka) is not None), key=lambda one: one.cka or 0)
-    return (
-        f"{told} Moved most: {most.name}, by {most.distance:.2%} of its length; features changed most after "
-        f"{changed.name}, CKA {changed.cka:.4f}."
-    )
+    text = f"Not moved, to the bit: {', '.join(still) or 'none'}."
+    if moved:
+        most = max(moved, key=lambda one: one.distance or 0)
+        text += f" Moved most: {most.name}, by {most.distance:.2%} of its length"
+        known = [one for one in parts if one.cka is not None and np.isfinite(one.cka)]
+        if known:
+            changed = min(known, key=lambda one: one.cka or 0)
+            text += f"; features changed most after {changed.name}, CKA {changed.cka:.4f}"
+        text += "."
+    return text
 
 
 def _draw(parts: Sequence[Part], path: Path) -> None:
@@ -100,11 +105,3 @@ def _draw(parts: Sequence[Part], path: Path) -> None:
         below.plot(at, [np.nan if one.cka is None else one.cka for one in parts], "o-", color=pictures.DARK)
         below.set_ylabel("CKA, before and after")
         below.set_xticks(at, names)
-
-
-def _cell(value: float | None, missing: str) -> str:
-    return missing if _finite(value) is None else f"{value:.4f}"
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and np.isfinite(value) else None

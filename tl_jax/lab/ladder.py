@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tl_jax.lab.compare import Comparison, Estimate, holm, predictions, rises
+from tl_jax.evaluation.estimate import Estimate
+from tl_jax.lab import ladder_picture
+from tl_jax.lab.compare import NAMES, Comparison, holm, predictions, rises
 from tl_jax.lab.records import Record
-from tl_jax.text_table import aligned, comma_separated
-from tl_jax.workdir import write_json, write_text
-
-NAMES = {"auroc": "AUROC", "nll": "NLL", "ece": "ECE"}
+from tl_jax.lab.summary import Summary
+from tl_jax.report.table import Column, Table
 
 
 @dataclass(frozen=True)
@@ -60,18 +61,16 @@ class Ladder:
         return max(enough, key=lambda rung: rung.cut)
 
 
-def write(root: Path, records: Sequence[Record], settings: Any, *, measure: str, margin: float) -> str:
-    """Writes the summary of these runs into ``root``; the text that tells it. Raises ValueError where they
-    cannot be compared."""
-    from tl_jax.lab import ladder_picture
-
-    found = summarise(root, records, settings, measure=measure, margin=margin)
-    text = table(found) + "\n\n" + verdict(found)
-    write_text(root / "ladder.txt", text + "\n")
-    write_text(root / "ladder.csv", _csv(found))
-    write_json(root / "ladder.json", _plain(asdict(found) | {"verdict": verdict(found)}))
-    ladder_picture.draw(found, root / "ladder.png")
-    return f"{text}\n\npicture: {root / 'ladder.png'}"
+def told(found: Ladder) -> Summary:
+    """The ladder for people."""
+    return Summary(
+        name="ladder",
+        title="Which layers should stay frozen?",
+        verdict=verdict(found),
+        tables=[table(found)],
+        facts=asdict(found),
+        draw=partial(ladder_picture.draw, found),
+    )
 
 
 def summarise(root: Path, records: Sequence[Record], settings: Any, *, measure: str, margin: float) -> Ladder:
@@ -108,36 +107,37 @@ def summarise(root: Path, records: Sequence[Record], settings: Any, *, measure: 
     return Ladder(rungs, measure, margin, whole, compared.patients, missing)
 
 
-def table(found: Ladder) -> str:
-    """The rungs as text."""
-    shown = list(found.rungs[0].measures)
-    titles = [NAMES.get(name, name) for name in shown]
-    rows = [["frozen", "trains", "parameters", *titles, "seconds", "memory", "TFLOP", "less the next", "p"]]
-    for rung in found.rungs:
-        step = rung.step
-        rows.append(
-            [
-                str(rung.cut),
-                rung.train,
-                f"{rung.trained:,}",
-                *(_interval(rung.measures[name]) for name in shown),
-                f"{rung.seconds:.1f}",
-                f"{rung.peak_bytes / 1e6:,.0f} MB" if rung.peak_bytes else "–",
-                f"{rung.flops / 1e12:,.1f}" if rung.flops else "–",
-                f"{step.value:+.4f} ({step.low:+.4f} to {step.high:+.4f})" if step else "",
-                f"{step.p:.3f}" if step else "",
-            ]
-        )
-    lines = aligned(rows, left=2)
-    lines += [
-        "",
+def table(found: Ladder) -> Table:
+    """A row a rung."""
+    shown, judged = list(found.rungs[0].measures), NAMES.get(found.measure, found.measure)
+    columns = [Column("frozen"), Column("trains"), Column("trained", "parameters")]
+    columns += [Column(name, NAMES.get(name, name)) for name in shown]
+    columns += [
+        Column("seconds", form=".1f"),
+        Column("peak_bytes", "memory, MB", form=",.0f"),
+        Column("flops", "TFLOP", form=",.1f"),
+        Column("step", "less the next", form="+.4f"),
+        Column("p", form=".3f"),
+    ]
+    rows = [
+        [
+            *(rung.cut, rung.train, rung.trained),
+            *(rung.measures[name] for name in shown),
+            rung.seconds,
+            rung.peak_bytes / 1e6 if rung.peak_bytes else None,
+            rung.flops / 1e12 if rung.flops else None,
+            rung.step,
+            rung.step.p if rung.step else None,
+        ]
+        for rung in found.rungs
+    ]
+    notes = [
         f"means of {found.seeds} seeds on {found.patients} patients, in brackets 95 % intervals over both;",
-        f"{NAMES.get(found.measure, found.measure)} less that of the next line, p corrected for their number "
-        f"(Holm): {len(found.rungs) - 1}",
+        f"{judged} less that of the next line, p corrected for their number (Holm): {len(found.rungs) - 1}",
     ]
     if found.missing:
-        lines.append(f"left out, as runs are missing: {', '.join(found.missing)}")
-    return "\n".join(lines)
+        notes.append(f"left out, as runs are missing: {', '.join(found.missing)}")
+    return Table(columns, rows, notes=notes)
 
 
 def verdict(found: Ladder) -> str:
@@ -167,30 +167,6 @@ def _frozen(rung: Rung) -> str:
     return f"{rung.cut} blocks frozen" if rung.cut else "nothing frozen"
 
 
-def _interval(one: Estimate) -> str:
-    return f"{one.value:.4f} ({one.low:.4f}–{one.high:.4f})"
-
-
 def _mean(values: Sequence[float | None]) -> float | None:
     there = [value for value in values if value is not None]
     return float(np.mean(there)) if there else None
-
-
-def _csv(found: Ladder) -> str:
-    shown = list(found.rungs[0].measures)
-    ends = [f"{name}{end}" for name in shown for end in ("", "_low", "_high")]
-    rows: list[list[Any]] = [["frozen", "trains", "parameters", *ends, "seconds", "peak_bytes", "flops"]]
-    for rung in found.rungs:
-        estimates = [rung.measures[name] for name in shown]
-        numbers = [x for one in estimates for x in (one.value, one.low, one.high)]
-        rows.append([rung.cut, rung.train, rung.trained, *numbers, rung.seconds, rung.peak_bytes, rung.flops])
-    return comma_separated(rows)
-
-
-def _plain(value: Any) -> Any:
-    """For JSON, which has no NaN."""
-    if isinstance(value, Mapping):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tl_jax.lab import pictures
+from tl_jax.lab.compare import NAMES
 
 if TYPE_CHECKING:
     from tl_jax.lab.ladder import Ladder
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
 
 def draw(found: Ladder, path: Path) -> None:
     """Writes the picture as PNG."""
-    from tl_jax.lab.ladder import NAMES
-
     cuts = [rung.cut for rung in found.rungs]
     with pictures.figure(path, rows=2, heights=(3, 1)) as (above, below):
         means = [rung.measures[found.measure] for rung in found.rungs]

@@ -1,56 +1,61 @@
-"""The summary of layer scores: tables, a picture and a verdict."""
+"""Layer scores for people: tables, a picture and a verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from tl_jax.evaluation.estimate import Estimate
 from tl_jax.lab import pictures
 from tl_jax.lab.layer_scores import Layer, Network
-from tl_jax.text_table import aligned, comma_separated
-from tl_jax.workdir import write_json, write_text
+from tl_jax.lab.summary import Summary
+from tl_jax.report.table import Column, Table
+
+COLUMNS = [
+    Column("layer"),
+    Column("width"),
+    Column("auroc", "AUROC"),
+    Column("accuracy"),
+    Column("nll", "NLL"),
+    Column("val_nll", "validation NLL"),
+    Column("decay", form="g"),
+    Column("logme", "LogME"),
+    Column("h_score", "H-score"),
+]
 
 
-def write(root: Path, networks: Sequence[Network]) -> str:
-    """Writes layers.txt, layers.csv, layers.json and layers.png into ``root``; the verdict."""
-    text = "\n\n".join([*map(table, networks), verdict(networks)])
-    write_text(root / "layers.txt", text + "\n")
-    write_text(root / "layers.csv", _csv(networks))
-    plain = [
-        {
-            "name": one.name,
-            "leep": one.leep,
-            "best": one.best.name,
-            "layers": [vars(layer) for layer in one.layers],
-        }
-        for one in networks
-    ]
-    write_json(root / "layers.json", {"networks": plain, "verdict": verdict(networks)})
-    draw(networks, root / "layers.png")
-    return f"{verdict(networks)}\n\npicture: {root / 'layers.png'}"
+def told(networks: Sequence[Network]) -> Summary:
+    """The scores for people."""
+    plain = [{"name": one.name, "leep": one.leep, "best": one.best.name} for one in networks]
+    return Summary(
+        name="layers",
+        title="Which network, and which of its layers?",
+        verdict=verdict(networks),
+        tables=[table(network) for network in networks],
+        facts={"networks": plain},
+        draw=partial(draw, networks),
+    )
 
 
-def table(network: Network) -> str:
-    """One line a layer."""
-    rows = [["layer", "width", "AUROC", "accuracy", "validation NLL", "LogME", "H-score"]]
-    for layer in network.layers:
-        rows.append(
-            [
-                layer.name + (" *" if layer is network.best else ""),
-                str(layer.width),
-                _interval(layer, "auroc"),
-                _interval(layer, "accuracy"),
-                f"{layer.val_nll:.4f}",
-                f"{layer.logme:.4f}",
-                f"{layer.h_score:.4f}",
-            ]
-        )
+def table(network: Network) -> Table:
+    """A row a layer."""
     leep = f"LEEP {network.leep:.4f}" if network.leep is not None else "no LEEP: no head of its own"
-    lines = [f"{network.name} ({leep})", *aligned(rows, left=1)]
-    return "\n".join(lines)
+    rows = [
+        [
+            layer.name,
+            layer.width,
+            *(_measure(layer, name) for name in ("auroc", "accuracy", "nll")),
+            layer.val_nll,
+            layer.decay,
+            layer.logme,
+            layer.h_score,
+        ]
+        for layer in network.layers
+    ]
+    return Table(COLUMNS, rows, title=f"{network.name} ({leep})", notes=[f"best: {network.best.name}"])
 
 
 def verdict(networks: Sequence[Network]) -> str:
@@ -61,7 +66,7 @@ def verdict(networks: Sequence[Network]) -> str:
     return (
         f"Take {chosen.name}{among}, layer {layer.name}: its probe has the lowest NLL on validation, "
         f"{layer.val_nll:.4f}. On the test split, which chose nothing, its AUROC is "
-        f"{_interval(layer, 'auroc')}."
+        f"{_measure(layer, 'auroc').text()}."
     )
 
 
@@ -84,21 +89,5 @@ def draw(networks: Sequence[Network], path: Path) -> None:
         axes.legend(frameon=False)
 
 
-def _csv(networks: Sequence[Network]) -> str:
-    measures = ("auroc", "accuracy", "nll")
-    ends = [f"{name}{end}" for name in measures for end in ("", "_low", "_high")]
-    rows: list[list[Any]] = [["network", "layer", "width", "decay", "val_nll", *ends, "logme", "h_score"]]
-    for network in networks:
-        for one in network.layers:
-            values = [one.test[name][key] for name in measures for key in ("value", "low", "high")]
-            facts = [network.name, one.name, one.width, one.decay, one.val_nll]
-            rows.append([*facts, *values, one.logme, one.h_score])
-    return comma_separated(rows)
-
-
-def _interval(layer: Layer, measure: str) -> str:
-    one: dict[str, Any] = layer.test[measure]
-    if one["value"] is None:
-        return "–"
-    ends = f" ({one['low']:.4f}–{one['high']:.4f})" if one["low"] is not None else ""
-    return f"{one['value']:.4f}{ends}"
+def _measure(layer: Layer, name: str) -> Estimate:
+    return Estimate.of(layer.test[name])

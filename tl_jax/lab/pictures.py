@@ -7,18 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-DARK, PALE, MARK = "#1f4e79", "#9dbcd9", "#d9822b"
-_MANY = (DARK, MARK, "#3a7d44", "#8e3b73", "#6b6b6b", "#b5a642")
+from tl_jax.report.colours import DARK, LINE, MARK, PALE, colours
+from tl_jax.report.picture import EMBEDDED
 
-
-def colours(n: int) -> list[str]:
-    """As many colours, which people tell apart; from seven on they come again."""
-    return [_MANY[i % len(_MANY)] for i in range(n)]
+__all__ = ["DARK", "MARK", "PALE", "colours", "figure"]
 
 
 @contextmanager
 def figure(path: Path, *, rows: int = 1, heights: Sequence[float] = ()) -> Iterator[Any]:
-    """Axes below each other that share x; what is drawn on them is written to ``path`` at the end."""
+    """Axes below each other that share x; what is drawn on them is written to ``path`` at the end, as PNG, or
+    as SVG for a page where the name ends so."""
+    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -27,8 +26,9 @@ def figure(path: Path, *, rows: int = 1, heights: Sequence[float] = ()) -> Itera
     axes = drawing.subplots(rows, sharex=True, height_ratios=heights or None, squeeze=False)[:, 0]
     for one in axes:
         one.spines[["top", "right"]].set_visible(False)
-        one.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+        one.grid(axis="y", color=LINE, linewidth=0.6)
         one.set_axisbelow(True)
     yield axes if rows > 1 else axes[0]
     path.parent.mkdir(parents=True, exist_ok=True)
-    drawing.savefig(path, dpi=150)
+    with matplotlib.rc_context(EMBEDDED):
+        drawing.savefig(path, dpi=150, transparent=path.suffix == ".svg")

@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from tl_jax.lab import pictures
-from tl_jax.lab.compare import Comparison, predictions, rises
+from tl_jax.lab.compare import NAMES, Comparison, predictions, rises
 from tl_jax.lab.records import Record
-from tl_jax.text_table import aligned
-from tl_jax.workdir import write_json, write_text
+from tl_jax.lab.summary import Summary
+from tl_jax.report.table import Column, Table
 
 Cell = tuple[float, float]
 """Learning rate and layer decay."""
 
 
-def write(root: Path, records: Sequence[Record], config: ConfigDict) -> str:
-    """Writes rates.txt, rates.json and rates.png into ``root``; the text. A cell that lacks a seed is
-    not chosen."""
+def told(root: Path, records: Sequence[Record], config: ConfigDict) -> Summary:
+    """The grid in ``root`` for people. A cell that lacks a seed is not chosen."""
     metric = config.select.metric
     values = cells(records)
     whole = max(map(len, values.values()))
     means = {cell: float(np.mean(found)) for cell, found in values.items() if len(found) == whole}
     chosen = (max if rises(metric) else min)(means, key=means.__getitem__)
-    text = "\n".join([table(values, chosen, metric), "", _verdict(root, records, config, chosen, means)])
-    write_text(root / "rates.txt", text + "\n")
-    plain = [dict(lr=lr, decay=decay, values=found) for (lr, decay), found in values.items()]
-    best = dict(lr=chosen[0], decay=chosen[1])
-    write_json(root / "rates.json", {"metric": metric, "cells": plain, "chosen": best})
-    draw(means, chosen, metric, root / "rates.png")
-    return f"{text}\n\npicture: {root / 'rates.png'}"
+    return Summary(
+        name="rates",
+        title="Which learning rate, and how much slower for lower layers?",
+        verdict=_verdict(root, records, config, chosen, means),
+        tables=[table(values, chosen, metric)],
+        facts={"metric": metric, "chosen": dict(lr=chosen[0], decay=chosen[1])},
+        draw=partial(draw, means, chosen, metric),
+    )
 
 
 def cells(records: Sequence[Record]) -> dict[Cell, list[float]]:
@@ -45,20 +46,19 @@ def cells(records: Sequence[Record]) -> dict[Cell, list[float]]:
     return found
 
 
-def table(values: Mapping[Cell, Sequence[float]], chosen: Cell, metric: str) -> str:
-    """A row a rate, a column a decay: mean and standard deviation over seeds."""
-    lrs, decays = (sorted({cell[i] for cell in values}) for i in (0, 1))
-    rows = [["learning rate", *(f"decay {decay:g}" for decay in decays)]]
-    for lr in lrs:
-        row = [f"{lr:g}"]
-        for decay in decays:
-            found = values.get((lr, decay), ())
-            spread = f" ± {np.std(found, ddof=1):.4f}" if len(found) > 1 else ""
-            mark = " *" if (lr, decay) == chosen else ""
-            row.append(f"{np.mean(found):.4f}{spread}{mark}" if len(found) else "–")
-        rows.append(row)
-    lines = aligned(rows, left=1)
-    return "\n".join([*lines, f"  {metric} on validation, mean ± standard deviation over seeds; *: the best"])
+def table(values: Mapping[Cell, Sequence[float]], chosen: Cell, metric: str) -> Table:
+    """A row a cell: mean, standard deviation over seeds, and each seed's value."""
+    seeds = max(map(len, values.values()))
+    columns = [Column("lr", "learning rate", "g"), Column("decay", "layer decay", "g")]
+    columns += [Column("mean", metric), Column("sd"), Column("best", " ")]
+    columns += [Column(f"run_{number}", f"run {number}") for number in range(1, seeds + 1)]
+    rows = []
+    for (lr, decay), found in sorted(values.items(), key=lambda item: (item[0][1], item[0][0])):
+        spread = float(np.std(found, ddof=1)) if len(found) > 1 else None
+        each = [*found, *[None] * (seeds - len(found))]
+        rows.append([lr, decay, float(np.mean(found)), spread, "*" if (lr, decay) == chosen else "", *each])
+    notes = [f"{metric} on validation, mean and standard deviation over seeds; *: the best"]
+    return Table(columns, rows, notes=notes)
 
 
 def draw(means: Mapping[Cell, float], chosen: Cell, metric: str, path: Path) -> None:
@@ -87,5 +87,5 @@ def _verdict(
     if len(lrs) > 1 and chosen[0] in (lrs[0], lrs[-1]):
         edge = f" It is the {'lowest' if chosen[0] == lrs[0] else 'highest'} that was tried: try more there."
     value = f"{config.select.metric} {means[chosen]:.4f} on validation"
-    tested = f"{measure} {found.value:.4f} ({found.low:.4f} to {found.high:.4f}) on the test split"
+    tested = f"{NAMES.get(measure, measure)} {found.text()} on the test split"
     return f"Take lr={chosen[0]:g}, layer_decay={chosen[1]:g}: {value}; {tested}, which chose nothing.{edge}"

@@ -20,12 +20,9 @@ import jax
 from tl_jax import compilation, memory, runs, version
 from tl_jax.interrupt import Interrupted
 from tl_jax.lab.grid import Run
-from tl_jax.lab.records import Record, Records
+from tl_jax.lab.records import FAILURE, RECORDS, Record, Records
 from tl_jax.pace import left_over
 from tl_jax.workdir import Workdir, WorkdirError, write_text
-
-RECORDS = "runs.jsonl"
-FAILURE = "failure.txt"
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,11 @@ from markupsafe import Markup
 
 from tl_jax.report.colours import INK, LINE, MUTED, THEME
 
+EMBEDDED = {"svg.fonttype": "none"}
+"""What an SVG that is to be part of a page is written with: text as text."""
+
 STYLE = {
-    "svg.fonttype": "none",
+    **EMBEDDED,
     "text.parse_math": False,  # a class may be called $x$
     "font.size": 9,
     "axes.titlesize": 9,
