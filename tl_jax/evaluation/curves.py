@@ -86,7 +86,7 @@ def _curve(scores: ArrayLike, positive: ArrayLike, groups: ArrayLike | None, see
     found = []
     for weights in Resampling(groups, replicates=REPLICATES, seed=seed):
         for xs, ys in zip(*(values.T for values in axes(*counts(weights))), strict=True):
-            if np.isfinite(xs).all():  # the resample has both kinds
+            if np.isfinite(xs[-1]) and np.isfinite(ys[-1]):  # the resample has what a curve needs
                 found.append(_best_at(PLACES, xs, ys))
     if len(found) < REPLICATES / 2:
         return Curve(x, y)

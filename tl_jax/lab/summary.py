@@ -1,4 +1,4 @@
-"""What an experiment has found: a verdict, tables and a picture, and the files and the page that hold them."""
+"""What an experiment has found: a verdict, tables and a picture, and the files and page that hold them."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def html(
         runs=runs(records, linked) if records else None,
         failed=failed,
         codes=codes,
-        facts=facts,
+        facts=[*facts, *(("code of the runs", code) for code in codes if len(codes) == 1)],
     )
 
 

@@ -100,7 +100,8 @@ def _own(tag: str, name: str) -> str:
     tag = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', tag)
     tag = re.sub(r'\b(?:xlink:)?href="#([^"]+)"', rf'href="#{name}-\1"', tag)
     tag = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", tag)
-    tag = re.sub(r"\bfont: [^;\"]*?([\d.]+px)[^;\"]*", r"font-size: \1", tag)
+    tag = re.sub(r"\bfont: [^;\"]*?([\d.]+px)[^;\"]*", r"font-size: \1", tag)  # older matplotlib
+    tag = re.sub(r"\bfont-family: [^;\"]*;? ?", "", tag)
     return re.sub(r"#[0-9a-f]{6}\b", _variable, tag)
 
 
