@@ -31,7 +31,9 @@ def test_a_run_ends_with_a_report(finished):
     assert result["data"]["fingerprint"] in page.text
     assert "stage 2 'all'" in page.text
     assert len(page.all("svg")) == 7
-    assert len(page.all("img")) == run_report.SHOWN + 2 * 12
+    (a, b), (c, d) = result["test"]["confusion"]["at_threshold"]
+    assert a + b + c + d == 24
+    assert len(page.all("img")) == run_report.SHOWN + 2 * (min(b + c, 4) + 4 + 4)
     counts = {name: one["classes"] for name, one in result["data"]["counts"].items()}
     assert counts["train"] == {"healthy": 20, "sick": 20}
     assert (finished / "log.txt").read_text().splitlines()[-1].endswith(f"report: {finished / 'report.html'}")
