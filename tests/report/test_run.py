@@ -10,8 +10,9 @@ import pytest
 
 from tests.report import made
 from tests.report.reading import Page
-from tl_jax.report import run, verdict
+from tl_jax.report import learning, run, verdict
 from tl_jax.report.evidence import Shown
+from tl_jax.report.table import Column, Table
 
 SECTIONS = ["measures", "data", "plan", "learning", "ranking", "decisions", "pictures", "origin"]
 EVIL = "<script>alert(1)</script>$x$&\"'"
@@ -141,6 +142,20 @@ def test_the_verdict_knows_the_course_of_validation(best, words):
     result = {**found.result, "best": {**found.result["best"], "step": best}}
     told = [line for line in verdict.of(replace(found, result=result)).mind if "alidation" in line]
     assert told == [] if words is None else words in told[0]
+
+
+def test_learning_rates_are_drawn_from_the_stem_up():
+    """Whatever the order in which a line of the history has them."""
+    columns = [Column("group")]
+    plan = [Table(columns, [["frozen"], ["head"]]), Table(columns, [["stem"], ["blocks 0"], ["head"]])]
+    history = [
+        {"step": step, "stage": "all", "loss": 1.0, "lr/blocks 0": 2e-4, "lr/head": 3e-4, "lr/stem": 1e-4}
+        for step in range(11, 41)
+    ]
+    *_, rates = learning.pictures(made.evidence(plan=plan, history=history))
+    words = Page(str(rates.svg)).text
+    assert words.index("head") < words.rindex("stem")
+    assert "blocks 0" not in words, "only the ends are named"
 
 
 def test_the_verdict_in_three_lines():

@@ -21,7 +21,8 @@ def figure(path: Path, *, rows: int = 1, heights: Sequence[float] = ()) -> Itera
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    drawing = Figure(figsize=(7, 2.2 + 1.4 * rows), layout="constrained")
+    page = path.suffix == ".svg"  # narrower, so that words can be read on a phone
+    drawing = Figure(figsize=(5 if page else 7, 2.2 + 1.4 * rows), layout="constrained")
     FigureCanvasAgg(drawing)
     axes = drawing.subplots(rows, sharex=True, height_ratios=heights or None, squeeze=False)[:, 0]
     for one in axes:
@@ -31,4 +32,4 @@ def figure(path: Path, *, rows: int = 1, heights: Sequence[float] = ()) -> Itera
     yield axes if rows > 1 else axes[0]
     path.parent.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context(EMBEDDED):
-        drawing.savefig(path, dpi=150, transparent=path.suffix == ".svg")
+        drawing.savefig(path, dpi=150, transparent=page)

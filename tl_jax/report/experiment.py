@@ -52,16 +52,18 @@ def html(
 
 
 def runs(records: Sequence[Mapping[str, Any]], linked: frozenset[str]) -> Table:
-    """One row a finished run."""
+    """One row a finished run; with the code that made it where that is not the same for all."""
     shown = [name for name in _SHOWN if any(name in record["test"] for record in records)]
-    columns = [Column("run"), Column("variation"), Column("seed")]
+    several = len({record.get("code") for record in records}) > 1
+    columns = [Column("run"), Column("seed")]
     columns += [Column(name, f"test {TITLES.get(name, name)}") for name in shown]
-    columns += [Column("seconds", form=".1f"), Column("code")]
+    columns += [Column("seconds", form=".1f"), *([Column("code")] if several else [])]
     rows: list[list[Value]] = []
     for record in records:
         name = record["name"]
         own: Value = Link(name, f"{quote(name)}/{_FILE}") if name in linked else name
         measured = [Estimate.of(record["test"][one]) if one in record["test"] else None for one in shown]
         seconds = record.get("seconds", {}).get("start")
-        rows.append([own, record["variation"], record["seed"], *measured, seconds, record.get("code")])
+        code = [record.get("code")] if several else []
+        rows.append([own, record["seed"], *measured, seconds, *code])
     return Table(columns, rows)

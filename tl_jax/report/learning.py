@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tl_jax.evaluation.table import TITLES
 from tl_jax.report.colours import INK, LINE, MUTED, colours
 from tl_jax.report.evidence import Evidence
 from tl_jax.report.picture import Picture, panel
@@ -16,7 +17,6 @@ POINTS = 200
 
 _RATED = ("accuracy", "balanced_accuracy", "auroc")
 _DOTS: dict[str, Any] = dict(marker="o", markersize=3, clip_on=False)
-_TITLES = {"balanced_accuracy": "balanced accuracy", "auroc": "AUROC"}
 
 
 def pictures(evidence: Evidence) -> list[Picture]:
@@ -59,13 +59,13 @@ def _validation(evidence: Evidence, measured: Sequence[Any]) -> Picture:
         "Validation",
         f"Line chart of validation measures against steps; the weights of step {best} were chosen.",
         f"Uncalibrated, at 0.5. The dashed line marks step {best:,}, whose weights were chosen by "
-        f"{evidence.metric}.",
+        f"{TITLES.get(evidence.metric, evidence.metric)}.",
     )
     with panel(picture) as axes:
         for name, colour in zip(_RATED, colours(len(_RATED)), strict=True):
             if any(line.get(f"val/{name}") is not None for line in measured):
                 steps, values = _points(measured, f"val/{name}")
-                label = _TITLES.get(name, name)
+                label = "AUROC" if name == "auroc" else name.replace("_", " ")
                 axes.plot(steps, values, color=colour, label=label, **_DOTS)
         axes.axvline(best, color=INK, linewidth=1, linestyle="--")
         _finish(axes, evidence)
@@ -74,6 +74,12 @@ def _validation(evidence: Evidence, measured: Sequence[Any]) -> Picture:
 
 def _rates(evidence: Evidence, trained: Sequence[Any]) -> Picture:
     names = list(dict.fromkeys(name for line in trained for name in line if name.startswith("lr/")))
+    # A plan's rows go from the stem up, and one that trains more has more of them.
+    rows = [
+        str(row[0]) for table in sorted(evidence.plan, key=lambda one: -len(one.rows)) for row in table.rows
+    ]
+    depth = {f"lr/{name}": place for place, name in reversed([*enumerate(rows)])}
+    names.sort(key=lambda name: depth.get(name, len(depth)))
     picture = Picture(
         "rates",
         "Learning rates",
@@ -82,10 +88,14 @@ def _rates(evidence: Evidence, trained: Sequence[Any]) -> Picture:
     )
     with panel(picture) as axes:
         for number, name in enumerate(reversed(names)):
-            lines = [line for line in trained if line.get(name)]  # a rate of 0 has no place on this scale
             alpha = 1 - 0.8 * number / max(len(names) - 1, 1)
             label = name.removeprefix("lr/") if number in (0, len(names) - 1) else None
-            axes.plot(*_thinned(lines, name), color=colours(1)[0], alpha=alpha, label=label)
+            for stage in evidence.result["stages"]:
+                # A rate of 0 has no place on this scale.
+                lines = [line for line in trained if line.get(name) and line["stage"] == stage["name"]]
+                if lines:
+                    axes.plot(*_thinned(lines, name), color=colours(1)[0], alpha=alpha, label=label)
+                    label = None
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.minorticks_off()

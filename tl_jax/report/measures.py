@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tl_jax.evaluation.estimate import Estimate
@@ -19,7 +19,7 @@ def table(evidence: Evidence) -> Table:
     """A row a measure; why one is undefined, and what to mind about it, stands in the notes."""
     result, several = evidence.result, len(evidence.classes) > 2
     rows: list[list[Value]] = []
-    remarks: dict[str, list[str]] = {}
+    remarks: dict[str, dict[str, None]] = {}
     for name, entry in result["test"].items():
         if not (isinstance(entry, Mapping) and "value" in entry):
             continue
@@ -27,8 +27,8 @@ def table(evidence: Evidence) -> Table:
         rows.append([called, *(Estimate.of(result[split][name]) for split in _SPLITS)])
         for split, where in _SPLITS.items():
             for text in _remarks(result[split][name], result[split]["interval"]):
-                remarks.setdefault(text, []).append(f"{called} ({where})")
-    notes = [f"{', '.join(names)}: {text}" for text, names in remarks.items()]
+                remarks.setdefault(f"{where}, {text}", {})[called] = None
+    notes = [f"{_some(list(names))}: {text}" for text, names in remarks.items()]
     columns = [Column("measure"), *(Column(split, where) for split, where in _SPLITS.items())]
     return Table(columns, rows, notes=[f"Intervals: {result['test']['interval']}.", *notes])
 
@@ -38,6 +38,10 @@ def _remarks(entry: Mapping[str, Any], interval: str) -> list[str]:
     if "undefined_replicates" in entry:
         found.append(f"undefined in {entry['undefined_replicates']} resamples, which are left out")
     return [*found, *([entry["note"]] if "note" in entry else [])]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def by_class(evidence: Evidence) -> Table | None:

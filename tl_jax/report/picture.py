@@ -65,7 +65,7 @@ class Picture:
 
 
 @contextmanager
-def panel(picture: Picture, *, size: tuple[float, float] = (4.0, 3.1)) -> Iterator[Any]:
+def panel(picture: Picture, *, size: tuple[float, float] = (3.5, 2.7)) -> Iterator[Any]:
     """Axes of one small picture, ``size`` inches; at the end it is in ``picture.svg``."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG

@@ -17,7 +17,9 @@ from tl_jax.report.picture import Picture, panel
 MOST_CURVES = 6
 """Of more classes, those with the lowest AUROC are drawn."""
 
-_SIZE = (4.0, 3.4)
+_SIZE = (3.5, 3.0)
+_LONGEST = 24
+"""Letters of a class that a legend has room for."""
 _BAND = f"Shaded: pointwise 95 % band, {curves.REPLICATES} resamples of groups."
 _BINS = 20
 
@@ -61,13 +63,13 @@ class Quality:
         with panel(roc, size=_SIZE) as axes:
             axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":")
             for c, colour in zip(self.drawn, colours(len(self.drawn)), strict=True):
-                _draw(axes, curves.roc(self.margins[:, c], labels == c, groups), colour, self._name(c))
+                _draw(axes, curves.roc(self.margins[:, c], labels == c, groups), colour, self._short(c))
             self._point(axes, lambda true, false: (false, true))
             _square(axes, "1 - specificity", "sensitivity", legend=not self.two)
         with panel(precision, size=_SIZE) as axes:
             for c, colour in zip(self.drawn, colours(len(self.drawn)), strict=True):
                 curve = curves.precision_recall(self.margins[:, c], labels == c, groups)
-                _draw(axes, curve, colour, self._name(c))
+                _draw(axes, curve, colour, self._short(c))
                 axes.axhline((labels == c).mean(), color=colour, linewidth=0.8, linestyle=":")
             self._point(axes, lambda true, false: (true, self._ppv()))
             _square(axes, "recall (sensitivity)", "precision (PPV)", legend=not self.two)
@@ -75,6 +77,10 @@ class Quality:
 
     def _name(self, c: int) -> str:
         return self.evidence.classes[c]
+
+    def _short(self, c: int) -> str:
+        name = self._name(c)
+        return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
     def _alt(self, kind: str, measure: str, called: str) -> str:
         entry = self.evidence.result["test"].get(measure, {"value": None})
@@ -107,7 +113,7 @@ class Quality:
         """Before and after calibration; the size of a dot tells how many pictures it stands for."""
         measures = self.evidence.result["test"]
         told = [f"{measures[name]['value']:.3f}" for name in ("ece", "ece_calibrated")]
-        what = f"probability of {self._name(self.decision.positive)}" if self.two else "highest probability"
+        what = f"probability of {self._short(self.decision.positive)}" if self.two else "highest probability"
         picture = Picture(
             "reliability",
             "Reliability",
@@ -133,8 +139,8 @@ class Quality:
         """Two classes: calibrated probabilities by truth. More: the highest one, right and wrong."""
         if self.two:
             positive = self.decision.positive
-            values, what = self.calibrated[:, positive], f"calibrated probability of {self._name(positive)}"
-            parts = {self._name(c): self.scores.labels == c for c in (1 - positive, positive)}
+            values, what = self.calibrated[:, positive], f"calibrated probability of {self._short(positive)}"
+            parts = {self._short(c): self.scores.labels == c for c in (1 - positive, positive)}
         else:
             values, what = self.calibrated.max(axis=1), "highest calibrated probability"
             right = self.decided == self.scores.labels

@@ -18,7 +18,6 @@ FEW = 30
 _TWO = ("auroc", "accuracy_at_threshold", "sensitivity", "specificity")
 _MORE = ("auroc", "accuracy_calibrated", "balanced_accuracy", "average_precision")
 _DIGITS = ".3f"
-_METRICS = {"nll": "NLL", "auroc": "AUROC", "balanced_accuracy": "balanced accuracy"}
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def _chosen(evidence: Evidence) -> str:
     measured = len(_validations(evidence))
     value = "undefined" if best["value"] is None else f"{best['value']:.4f}"
     among = f"the best of {measured} measurements" if measured > 1 else "the only measurement"
-    metric = _METRICS.get(evidence.metric, evidence.metric)
+    metric = title(evidence.metric, result["val"], len(evidence.classes) > 2)
     text = f"Weights of step {best['step']:,} (stage {stage!r}): validation {metric} {value}, {among}. "
     test = result["test"]
     if test["threshold"] is None:
