@@ -42,7 +42,7 @@ class Neck(nnx.Module):
 
 class Toy(Backbone):
     def __init__(self, rngs: nnx.Rngs, *, blocks: int = 4, width: int = 8, classes: int = 2):
-        self.spec = Spec("toy", (blocks // 2, blocks), (2, 2), (width, width), width)
+        self.spec = Spec("toy", (blocks // 2, blocks), (2, 2), (width, width), (0.0, 0.0), width)
         self.stem = Stem(width, rngs)
         self.blocks = nnx.List([Block(width, rngs) for _ in range(blocks)])
         self.neck = Neck(width, rngs)

@@ -47,7 +47,9 @@ class Spec:
     """Static facts of a backbone, read from its ``config.json``.
 
     ``levels[j]`` is the number of blocks up to and including level j; ``strides[j]`` and
-    ``widths[j]`` are the input pixels per feature-map cell and the channels at its end.
+    ``widths[j]`` are the input pixels per feature-map cell and the channels at its end, ``origins[j]`` the
+    pixel on which its first cell is centred, counted from 0: (p - 1) / 2 for patches of p pixels, 0 for what
+    convolutions of odd size make in steps, padded alike on both sides.
     ``features`` is the length of the vector that the neck hands to the head, ``channels`` the number
     of input channels, ``config`` the Hugging Face configuration the backbone was built from.
     """
@@ -56,6 +58,7 @@ class Spec:
     levels: tuple[int, ...]
     strides: tuple[int, ...]
     widths: tuple[int, ...]
+    origins: tuple[float, ...]
     features: int
     channels: int = 3
     preprocess: Preprocess = Preprocess()

@@ -181,6 +181,7 @@ def build(
         levels=tuple(int(n) for n in np.cumsum(config["depths"])),
         strides=tuple(int(s) for s in _STEM_STRIDE * np.cumprod(strides)),
         widths=widths,
+        origins=(0.0,) * len(widths),
         features=widths[-1],
         channels=config["num_channels"],
         preprocess=hf_config.adapted(

@@ -205,6 +205,7 @@ def build(
         levels=levels,
         strides=(patch[0],) * len(levels),
         widths=(width,) * len(levels),
+        origins=((patch[0] - 1) / 2,) * len(levels),
         features=2 * width if _has_teacher(config) else width,
         channels=config["num_channels"],
         preprocess=hf_config.adapted(

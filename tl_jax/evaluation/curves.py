@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -81,7 +82,7 @@ def _curve(scores: ArrayLike, positive: ArrayLike, groups: ArrayLike | None, see
         return true, false
 
     x, y = (values[:, 0] for values in axes(*counts(np.ones((len(scores), 1)))))
-    if groups is None or len(np.unique(np.asarray(groups))) < 2 or len(scores) * REPLICATES > WORK:
+    if not _has_band(groups, len(scores)):
         return Curve(x, y)
     found = []
     for weights in Resampling(groups, replicates=REPLICATES, seed=seed):
@@ -92,6 +93,11 @@ def _curve(scores: ArrayLike, positive: ArrayLike, groups: ArrayLike | None, see
         return Curve(x, y)
     low, high, _ = percentiles(np.stack(found))
     return Curve(x, y, low, high)
+
+
+def _has_band(groups: ArrayLike | None, n: int) -> TypeGuard[ArrayLike]:
+    """Whether n examples can be resampled by groups, in a time that a picture is worth."""
+    return groups is not None and len(np.unique(np.asarray(groups))) > 1 and n * REPLICATES <= WORK
 
 
 def _best_at(places: Floats, x: Floats, y: Floats) -> Floats:
@@ -129,8 +135,7 @@ def reliability(
         return ratio(hits, grouped(bins, ECE_BINS, weights))[there]
 
     low = high = np.full(int(there.sum()), np.nan)
-    known = groups is not None and len(np.unique(np.asarray(groups))) > 1
-    if known and 0 < len(bins) * REPLICATES <= WORK:
+    if _has_band(groups, len(bins)):
         drawn = [shares(weights) for weights in Resampling(groups, replicates=REPLICATES, seed=seed)]
         low, high, _ = percentiles(np.concatenate(drawn, axis=1).T)
     mean = ratio(grouped(bins, ECE_BINS, None, confidence), count)[there]

@@ -19,10 +19,10 @@ from markupsafe import Markup
 
 from tl_jax.report.colours import INK, LINE, MUTED, THEME
 
-EMBEDDED = {"svg.fonttype": "none"}
+EMBEDDED: dict[Any, Any] = {"svg.fonttype": "none"}
 """What an SVG that is to be part of a page is written with: text as text."""
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     **EMBEDDED,
     "text.parse_math": False,  # a class may be called $x$
     "font.size": 9,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,9 +15,11 @@ NORMAL, PNEUMONIA = 0, 1
 
 @dataclass(frozen=True)
 class Radiograph:
-    """One picture, uint8 (n, n); ``severity`` is the share of the lungs' air that fluid replaced."""
+    """One picture, uint8 (n, n); ``fluid`` (n, n) float32 is the consolidation that each pixel's ray crosses,
+    in cm, and ``severity`` the share of the lungs' air that it replaced."""
 
     image: np.ndarray
+    fluid: np.ndarray = field(repr=False)
     label: int
     severity: float
     portable: bool
@@ -44,7 +46,7 @@ def images_of(seed: int, patient: int, size: int) -> Iterator[Radiograph]:
         severity = float(fluid.sum() / max(paths.lung.sum(), 1e-6))
         yield Radiograph(
             picture(paths, fluid, anatomy, physics.draw_exposure(rng, portable), rng),
-            label, severity, portable, number,
+            fluid, label, severity, portable, number,
         )  # fmt: skip
 
 
