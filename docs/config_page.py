@@ -20,7 +20,7 @@ from tl_jax.schema import CHECKS
 PAGE = Path(__file__).with_name("config.md")
 MARK = "<!-- below: written by docs/config_page.py -->\n"
 GROUPS = ("config", "data", "shift", "preprocess", "augment", "model", "loss", "stage", "rule", "select")
-GROUPS += ("early_stopping", "mesh", "evaluation", "cache")
+GROUPS += ("early_stopping", "mesh", "evaluation", "cache", "report")
 PATHS = {
     "config": "",
     **{path: f"{path}." for path in GROUPS[1:]},

@@ -8,9 +8,9 @@ import math
 import os
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tl_jax import cache_folder
 
@@ -26,7 +26,9 @@ _ALL, _READ = "/jax/core/compile/backend_compile_duration", "/jax/compilation_ca
 _happened: Counter[str] = Counter()
 
 _kept: OrderedDict[bytes, jax.stages.Compiled] | None = None  # the one used last is at the end
+_made: OrderedDict[Hashable, Any] | None = None
 _MOST_KEPT = 32
+T = TypeVar("T")
 
 
 def use_cache(setting: str) -> None:
@@ -100,12 +102,25 @@ def _compile(lowered: jax.stages.Lowered, *, offer: bool) -> jax.stages.Compiled
 def shared() -> Iterator[None]:
     """While this lasts, `compiled` gives a program again that it has compiled before, also one that no cache
     on disk can take. For many runs in one process."""
-    global _kept
-    _kept = OrderedDict()
+    global _kept, _made
+    _kept, _made = OrderedDict(), OrderedDict()
     try:
         yield
     finally:
-        _kept = None
+        _kept = _made = None
+
+
+def once(key: Hashable, make: Callable[[], T]) -> T:
+    """What ``make`` gives; while `shared` lasts, what it has given for the same key before. So a program is
+    not even traced again. ``key`` says everything that the program depends on."""
+    if _made is None:
+        return make()
+    if key not in _made:
+        _made[key] = make()
+    _made.move_to_end(key)
+    if len(_made) > _MOST_KEPT:
+        _made.popitem(last=False)
+    return _made[key]
 
 
 def counts() -> tuple[int, int]:

@@ -33,6 +33,7 @@ def config() -> dict[str, Any]:
         checkpoint=dict(every="1 epochs"),
         cache=cache(),
         mesh=mesh(),
+        report=report(),
         compilation_cache="auto",  # folder of compiled programs; "auto" = the user's cache, "" = none
     )
 
@@ -186,4 +187,10 @@ def evaluation() -> dict[str, Any]:
         prevalence=-1.0,  # PPV and NPV also at this prevalence; < 0 = not asked for
         bootstrap=1000,
         seed=0,
+    )
+
+
+def report() -> dict[str, Any]:
+    return dict(
+        enabled=True  # whether a run ends with report.html in its folder
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -14,24 +15,27 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from tl_jax import command, evaluation, named, plan_table, prefix, processes, run_report, sharding, version
 from tl_jax import config as configs
-from tl_jax import evaluation, named, plan_table, prefix, processes
 from tl_jax.compilation import counts, use_cache
 from tl_jax.early import Early
-from tl_jax.finish import finish
+from tl_jax.finish import finish, network
 from tl_jax.freeze import count
 from tl_jax.interrupt import Stop, listening
 from tl_jax.job import Job, prepare
 from tl_jax.journal import Journal
 from tl_jax.prefix import Cut
+from tl_jax.report.evidence import Evidence
 from tl_jax.snapshot import Best, Progress
 from tl_jax.train import Trainer
 from tl_jax.workdir import Workdir, WorkdirError, write_json, write_text
 
+log = logging.getLogger("tl_jax")
+
 LOCAL = ("compilation_cache", "data.workers", "model.cache_dir", "model.offline")
 """Settings that may differ between the processes of one run: they change where things lie on a host."""
 
-NEUTRAL = (*LOCAL, "cache.dir", "data.cache", "mesh.data", "mesh.fsdp")
+NEUTRAL = (*LOCAL, "cache.dir", "data.cache", "mesh.data", "mesh.fsdp", "report.enabled")
 """Settings that may differ when a run goes on: they do not change what is computed."""
 
 
@@ -58,6 +62,8 @@ def run(config: Any, workdir: str | Path, *, stop: Stop | None = None, quiet: bo
         journal = opened.enter_context(closing(Journal(own, quiet=quiet or not first)))
         if finished is not None:
             journal.say(f"{folder.root} holds a finished run; nothing to do. Result: {folder.result}")
+            if folder.report.exists():
+                journal.say(f"report: {folder.report}")
             return finished
         _say_what_stays_here(config, journal)
         return _run(config, own, journal, stop or signals)
@@ -104,8 +110,9 @@ def conclude(
 ) -> dict[str, Any]:
     """Ends a trained run: measures the ``best`` weights, writes all that a finished folder holds, and says
     it; the result. ``test``: the weights' logits (n, K) of the test split; ``began``: by `time.monotonic`."""
-    config = job.config
-    measures = finish(job, folder, best, test)
+    config, logits = job.config, {"val": best.logits, "test": test}
+    leaves = sharding.fetch({**best.params, **best.stats})
+    measures = finish(job, folder, leaves, logits)
     result = {
         **measures,
         "best": progress.best,
@@ -132,9 +139,12 @@ def conclude(
             "fingerprint": job.data.fingerprint,
             "notes": list(job.data.notes),
             "caveat": job.data.caveat,
+            "counts": job.data.counts(),
         },
         "seed": config.seed,
-        "versions": {"jax": jax.__version__},
+        "config": configs.digest(config),
+        "command": command.line(),
+        "versions": version.versions(),
     }
     write_json(folder.result, result)
     journal.say(f"validation, weights of step {progress.best and progress.best['step']}:")
@@ -144,8 +154,26 @@ def conclude(
     if job.data.caveat:
         journal.say(f"Remember: {job.data.caveat}.")
     journal.say(f"result: {folder.result}")
+    if config.report.enabled and processes.is_first():
+        _report(folder, lambda: run_report.of_job(job, folder, result, logits, network(job, leaves)), journal)
     processes.meet()  # the first has written all of it
     return result
+
+
+def _report(folder: Workdir, gather: Callable[[], Evidence], journal: Journal) -> None:
+    """Writes report.html. The run is finished whether or not that can be done."""
+    try:
+        run_report.write(folder, gather())
+    except Exception as error:
+        log.warning(
+            "no report (%s: %s); the run itself is finished, and python -m tl_jax.report --workdir=%s tries "
+            "again",
+            type(error).__name__,
+            error,
+            folder.root,
+        )
+    else:
+        journal.say(f"report: {folder.report}")
 
 
 def _refuse_others_inputs(job: Job) -> None:

@@ -31,6 +31,7 @@ class Workdir:
         self.best = self.root / "checkpoints" / "best"
         self.model = self.root / "model"
         self.result = self.root / "result.json"
+        self.report = self.root / "report.html"
 
     def predictions(self, split: str) -> Path:
         return self.root / f"predictions_{split}.csv"

@@ -36,6 +36,19 @@ class Data:
     caveat: str
     fingerprint: str
 
+    def counts(self) -> dict[str, Any]:
+        """Split → ``groups``, their number, and ``classes``, pictures by class."""
+        k, splits = len(self.classes), (self.train, self.val, self.test)
+        return {
+            name: {
+                "groups": len(np.unique(split.groups)),
+                "classes": dict(
+                    zip(self.classes, np.bincount(split.labels, minlength=k).tolist(), strict=True)
+                ),
+            }
+            for name, split in zip(SPLITS, splits, strict=True)
+        }
+
 
 def load(
     config: Any,

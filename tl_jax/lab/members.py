@@ -38,11 +38,9 @@ class Member:
     def say(self, text: str) -> None:
         self.told.append(lambda journal, folder: journal.say(text))
 
-    def measured(
-        self, values: dict[str, float | None], *, stage: str, better: bool, seconds: float
-    ) -> None:
+    def measured(self, values: dict[str, float | None], *, stage: str, better: bool, seconds: float) -> None:
         """``seconds``: this member's share of the training so far."""
-        at, facts = self.progress.step, dict(stage=stage, better=better, seconds=seconds)
+        at, facts = self.progress.step, dict[str, Any](stage=stage, better=better, seconds=seconds)
         self.told.append(lambda journal, folder: journal.measured(at, values, **facts))
 
     def stepped(self, metrics: dict[str, Any], *, stage: str, rate: float, left: float) -> None:

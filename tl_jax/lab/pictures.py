@@ -9,14 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tl_jax.evaluation.estimate import Estimate
+from tl_jax.report.colours import DARK, LINE, MARK, PALE, colours
+from tl_jax.report.picture import EMBEDDED
 
-DARK, PALE, MARK = "#1f4e79", "#9dbcd9", "#d9822b"
-_MANY = (DARK, MARK, "#3a7d44", "#8e3b73", "#6b6b6b", "#b5a642")
-
-
-def colours(n: int) -> list[str]:
-    """As many colours, which people tell apart; from seven on they come again."""
-    return [_MANY[i % len(_MANY)] for i in range(n)]
+__all__ = ["DARK", "MARK", "PALE", "colours", "figure", "panels", "reach"]
 
 
 def reach(estimates: Sequence[Estimate]) -> list[list[float]]:
@@ -28,7 +24,8 @@ def reach(estimates: Sequence[Estimate]) -> list[list[float]]:
 
 @contextmanager
 def figure(path: Path, *, rows: int = 1, heights: Sequence[float] = ()) -> Iterator[Any]:
-    """Axes below each other that share x; what is drawn on them is written to ``path`` at the end."""
+    """Axes below each other that share x; what is drawn on them is written to ``path`` at the end, as PNG, or
+    as SVG for a page where the name ends so."""
     with _drawing(path, 2.2 + 1.4 * rows) as drawing:
         axes = drawing.subplots(rows, sharex=True, height_ratios=heights or None, squeeze=False)[:, 0]
         _style(axes)
@@ -47,18 +44,21 @@ def panels(path: Path, layout: Sequence[Sequence[str]], heights: Sequence[float]
 
 @contextmanager
 def _drawing(path: Path, height: float) -> Iterator[Any]:
+    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    drawing = Figure(figsize=(7, height), layout="constrained")
+    page = path.suffix == ".svg"  # narrower, so that words can be read on a phone
+    drawing = Figure(figsize=(5 if page else 7, height), layout="constrained")
     FigureCanvasAgg(drawing)
     yield drawing
     path.parent.mkdir(parents=True, exist_ok=True)
-    drawing.savefig(path, dpi=150)
+    with matplotlib.rc_context(EMBEDDED):
+        drawing.savefig(path, dpi=150, transparent=page)
 
 
 def _style(axes: Iterable[Any]) -> None:
     for one in axes:
         one.spines[["top", "right"]].set_visible(False)
-        one.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+        one.grid(axis="y", color=LINE, linewidth=0.6)
         one.set_axisbelow(True)

@@ -24,12 +24,9 @@ from tl_jax.lab import alike, together
 from tl_jax.lab.alike import Candidate
 from tl_jax.lab.grid import Run
 from tl_jax.lab.group import NotTogetherError
-from tl_jax.lab.records import Record, Records
+from tl_jax.lab.records import FAILURE, RECORDS, Record, Records
 from tl_jax.pace import left_over
 from tl_jax.workdir import Workdir, WorkdirError, write_text
-
-RECORDS = "runs.jsonl"
-FAILURE = "failure.txt"
 
 
 @dataclass(frozen=True)
