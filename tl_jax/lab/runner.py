@@ -2,7 +2,8 @@
 
 What is done already is skipped, what was interrupted goes on, what fails is told at the end. The runs share
 what they can: the interpreter and JAX, decoded pictures and what a frozen prefix makes of them (both kept in
-cache folders), and compiled programs.
+cache folders), and compiled programs. `start` and `Ledger` are what every engine has in common
+(`ray_engine`: the same on several machines).
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 
 from tl_jax import compilation, memory, runs, version
-from tl_jax.interrupt import Interrupted
+from tl_jax.interrupt import Interrupted, Stop
 from tl_jax.lab.grid import Run
 from tl_jax.lab.records import Record, Records
 from tl_jax.pace import left_over
@@ -45,35 +47,82 @@ def execute(grid: Sequence[Run], root: Path, *, say: Callable[[str], None] = pri
     since that (a wrong folder, weights that do not load) would keep all of them. Later on, what a run raises
     is a failure of that run alone, but for `KeyboardInterrupt` and `tl_jax.interrupt.Interrupted`.
     """
-    records, failed = Records(root / RECORDS), dict[str, str]()
     with Workdir(root).locked(), compilation.shared():
-        refuse_others(grid, root)
-        done = finished(grid, root)
-        if done:
-            say(f"{len(done)} of {len(grid)} runs are finished already")
-        pace = _Pace(sum(run.name not in done for run in grid))
-        for number, run in enumerate(grid, 1):
-            if run.name in done:
-                continue
-            began, peak = time.monotonic(), _begin()
+        ledger = Ledger(grid, root, say)
+        for run in ledger.todo:
             try:
-                result = runs.run(run.config, root / run.name, quiet=True)
+                ended = start(run.config, root / run.name)
             except (KeyboardInterrupt, Interrupted):
-                say(f"[{number}/{len(grid)}] {run.name}  interrupted: the same command goes on from here")
+                ledger.interrupted(run)
                 raise
-            except Exception as error:
-                if not done and not failed and not Workdir(root / run.name).plan.exists():
-                    raise
-                failed[run.name] = f"{type(error).__name__}: {error}"
-                write_text(root / run.name / FAILURE, traceback.format_exc())
-                outcome = f"failed: {error}".splitlines()[0]
-            else:
-                (root / run.name / FAILURE).unlink(missing_ok=True)
-                done[run.name] = record(run, result, time.monotonic() - began, peak())
-                records.append(done[run.name])
-                outcome = headline(result)
-            say(f"[{number}/{len(grid)}] {run.name}  {outcome}  {pace.lap(time.monotonic() - began)}")
-    return Outcome([done[run.name] for run in grid if run.name in done], failed)
+            ledger.ended(run, ended)
+    return ledger.outcome()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a start of a run has ended: with its ``result``, or with an ``error`` and where that was raised.
+    ``seconds``: of this start; ``peak``: bytes of memory."""
+
+    seconds: float
+    result: dict[str, Any] | None = None
+    peak: int | None = None
+    error: Exception | None = None
+    trace: str = ""
+
+
+def start(config: ConfigDict, folder: Path, *, stop: Stop | None = None) -> Ended:
+    """Runs what ``config`` says in ``folder``, or goes on with it. Raises only what ends the process."""
+    began, peak = time.monotonic(), _begin()
+    try:
+        result = runs.run(config, folder, stop=stop, quiet=True)
+    except Exception as error:
+        return Ended(time.monotonic() - began, error=error, trace=traceback.format_exc())
+    return Ended(time.monotonic() - began, result, peak())
+
+
+class Ledger:
+    """What is finished, failed and left of a grid. Keeps the records, and tells each run's end with the time
+    that is left. Raises `WorkdirError` as `execute`; the folder is locked by whoever makes one."""
+
+    def __init__(self, grid: Sequence[Run], root: Path, say: Callable[[str], None]) -> None:
+        refuse_others(grid, root)
+        self._grid, self._root, self._say = grid, root, say
+        self._numbers = {run.name: number for number, run in enumerate(grid, 1)}
+        self._records = Records(root / RECORDS)
+        self._done, self._failed = finished(grid, root), dict[str, str]()
+        if self._done:
+            say(f"{len(self._done)} of {len(grid)} runs are finished already")
+        self.todo = [run for run in grid if run.name not in self._done]
+        self._pace = _Pace(len(self.todo))
+
+    def ended(self, run: Run, ended: Ended, *, at_once: int = 1) -> None:
+        """``at_once``: runs that are under way at the same time. Raises the run's error where no run has
+        ended before and this one has not come as far as a plan."""
+        folder, error = self._root / run.name, ended.error
+        if ended.result is not None:
+            (folder / FAILURE).unlink(missing_ok=True)
+            self._done[run.name] = record(run, ended.result, ended.seconds, ended.peak)
+            self._records.append(self._done[run.name])
+            outcome = headline(ended.result)
+        else:
+            assert error is not None
+            if not self._done and not self._failed and not Workdir(folder).plan.exists():
+                raise error
+            self._failed[run.name] = f"{type(error).__name__}: {error}"
+            write_text(folder / FAILURE, ended.trace)
+            outcome = f"failed: {error}".splitlines()[0]
+        self.tell(run, f"{outcome}  {self._pace.lap(ended.seconds, at_once)}")
+
+    def interrupted(self, run: Run) -> None:
+        self.tell(run, "interrupted: the same command goes on from here")
+
+    def tell(self, run: Run, text: str) -> None:
+        """A line about a run."""
+        self._say(f"[{self._numbers[run.name]}/{len(self._grid)}] {run.name}  {text}")
+
+    def outcome(self) -> Outcome:
+        return Outcome([self._done[run.name] for run in self._grid if run.name in self._done], self._failed)
 
 
 def finished(grid: Sequence[Run], root: Path) -> dict[str, Record]:
@@ -148,7 +197,7 @@ class _Pace:
     def __init__(self, todo: int) -> None:
         self.todo, self.seconds, self.runs = todo, 0.0, 0
 
-    def lap(self, seconds: float) -> str:
+    def lap(self, seconds: float, at_once: int) -> str:
         self.seconds, self.runs = self.seconds + seconds, self.runs + 1
-        left = (self.todo - self.runs) * self.seconds / self.runs
+        left = (self.todo - self.runs) * self.seconds / self.runs / at_once
         return f"{seconds:.1f} s" + (f"; {left_over(left)}" if self.runs < self.todo else "")
