@@ -21,6 +21,15 @@ import jax
 jax.jit(lambda x: x + 1)(1)
 """
 
+THREADS = """
+from pathlib import Path
+import jax
+from tl_jax import compilation
+jax.jit(lambda x: x @ x)(jax.numpy.ones((500, 500))).block_until_ready()
+names = [file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")]
+print(compilation.threads(), names.count("tf_XLAEigen"))
+"""
+
 
 ONEDNN = """
 import sys, warnings
@@ -72,3 +81,11 @@ def test_ten_learning_rates_are_compiled_once(tmp_path: Path) -> None:
         compiled.append(compilation.counts()[0] - before)
     assert compiled[0] > 2, "a step's two programs, and those around them"
     assert compiled[1:] == [0] * 9
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads in /proc")
+def test_xla_takes_the_threads_that_it_is_told() -> None:
+    flags = "--xla_force_host_platform_device_count=1"
+    environment = {**os.environ, "XLA_FLAGS": flags, compilation.THREADS: "3"}
+    told = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, env=environment)
+    assert told.stdout.split() == ["3", "3"], told.stderr

@@ -134,7 +134,13 @@ def _note(event: str, *_: float, **__: Any) -> None:
         _happened[event] += 1
 
 
+THREADS = "PJRT_NPROC"
+"""Environment variable that XLA:CPU reads: its threads, where they are not to be all processors."""
+
+
 def threads() -> int | None:
-    """Processors that this process may use. XLA:CPU takes a thread for each, and results depend on their
-    number in the last bits."""
+    """Threads of XLA:CPU: what `THREADS` says, else one for each processor that this process may use. Results
+    depend on their number in the last bits."""
+    if given := os.environ.get(THREADS):
+        return int(given)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

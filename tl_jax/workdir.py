@@ -16,6 +16,10 @@ class WorkdirError(RuntimeError):
     """A workdir that cannot serve this run; the message says what to do."""
 
 
+class LockedError(WorkdirError):
+    """A workdir in which another process is running."""
+
+
 class Workdir:
     """Paths in a run's folder."""
 
@@ -56,7 +60,7 @@ class Workdir:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise WorkdirError(
+                raise LockedError(
                     f"another process is running in {self.root}; wait for it or choose another --workdir "
                     "(processes of one job need --distributed: docs/devices.md)"
                 ) from None

@@ -1,6 +1,7 @@
 """The command line that experiments have in common, and how they end.
 
 python -m experiments.NAME --config=FILE[:ARGUMENT] [--config.KEY=VALUE …] [--seeds=5] [--workdir=FOLDER]
+    [--engine=local|ray] [--address=…] [--cpus=…] [--gpus=0] [--memory=…]
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING
 from absl import flags as absl_flags
 
 from tl_jax import flags
+from tl_jax.completion import ConfigError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tl_jax.lab.grid import Run
+    from tl_jax.lab.ledger import Outcome
     from tl_jax.lab.records import Record
-    from tl_jax.lab.runner import Outcome
     from tl_jax.lab.summary import Summary
 
 
@@ -35,9 +37,46 @@ def parse(argv: list[str], define: flags.Define, *, suffix: str, seeds: int = 5)
         absl_flags.DEFINE_bool(
             "together", True, "train heads of one grid by one program where that can be", flag_values=values
         )
+        _define_engine(values)
         define(values)
 
-    return flags.parse(argv, define=both, suffix=suffix)
+    parsed = flags.parse(argv, define=both, suffix=suffix)
+    if parsed.flags.engine == "local":
+        idle = [f"--{name}" for name in _RAY if parsed.flags[name].present]
+        if idle:
+            text = "says nothing to --engine=local; add --engine=ray"
+            raise ConfigError([Problem(name, text) for name in idle], "the command line")
+    return parsed
+
+
+_RAY = ("address", "cpus", "gpus", "memory")
+
+
+def _define_engine(values: absl_flags.FlagValues) -> None:
+    absl_flags.DEFINE_enum(
+        "engine",
+        "local",
+        ["local", "ray"],
+        "local: one run after the other, in this process; ray: on the machines of a Ray cluster",
+        flag_values=values,
+    )
+    absl_flags.DEFINE_string(
+        "address",
+        "",
+        "ray: auto, HOST:PORT or ray://HOST:PORT of a cluster (default: one is started on this machine)",
+        flag_values=values,
+    )
+    absl_flags.DEFINE_integer(
+        "cpus",
+        None,
+        "ray: processors of a run (default: so many that the smallest machine has one run at a time)",
+        1,
+        flag_values=values,
+    )
+    absl_flags.DEFINE_integer("gpus", 0, "ray: GPUs of a run", 0, flag_values=values)
+    absl_flags.DEFINE_integer(
+        "memory", None, "ray: bytes that a run needs (default: not stated)", 1, flag_values=values
+    )
 
 
 def seeds(parsed: flags.Parsed) -> range:
@@ -47,7 +86,7 @@ def seeds(parsed: flags.Parsed) -> range:
 
 def execute(grid: Sequence[Run], parsed: flags.Parsed) -> Outcome | None:
     """Runs the grid, or prints what it would cost where ``--dry_run`` asks for that: then it is None. Raises
-    as `runner.execute`, and ValueError where stages do not fit a network."""
+    as the engine's ``execute``, and ValueError where stages do not fit a network."""
     from tl_jax.compilation import use_cache
     from tl_jax.lab import estimate, network, runner
 
@@ -56,7 +95,14 @@ def execute(grid: Sequence[Run], parsed: flags.Parsed) -> Outcome | None:
     if parsed.flags.dry_run:
         print(estimate.table(grid))
         return None
-    return runner.execute(grid, Path(parsed.workdir), together=parsed.flags.together)
+    root, given = Path(parsed.workdir), parsed.flags
+    if given.engine == "local":
+        return runner.execute(grid, root, together=given.together)
+
+    from tl_jax.lab import ray_cluster, ray_engine
+
+    resources = ray_cluster.Resources(given.cpus, given.gpus, given.memory or 0)
+    return ray_engine.execute(grid, root, address=given.address, resources=resources)
 
 
 def tell(parsed: flags.Parsed, found: Summary, records: Sequence[Record] = ()) -> None:

@@ -15,9 +15,8 @@ from tl_jax.data import Split
 from tl_jax.data.shift import Shift
 from tl_jax.data.sources.errors import counted
 from tl_jax.finished import Finished, open_run
-from tl_jax.lab import runner
 from tl_jax.lab.compare import Comparison, answers, arms, combined, predictions, rises
-from tl_jax.lab.records import Record, Records
+from tl_jax.lab.records import RECORDS, Record, Records
 from tl_jax.pooled import Fold
 from tl_jax.workdir import Workdir, WorkdirError
 
@@ -51,11 +50,11 @@ class Shifted:
 def finished(root: Path) -> tuple[list[Record], list[str]]:
     """The finished runs of a grid, of the seeds that all its arms have; and the names of the others. Raises
     WorkdirError where there are none."""
-    last = {line["name"]: line for line in Records(root / runner.RECORDS).read()}
+    last = {line["name"]: line for line in Records(root / RECORDS).read()}
     records = [line for name, line in last.items() if Workdir(root / name).result.exists()]
     if not records:
         raise WorkdirError(
-            f"--workdir={root} holds no finished runs of a grid ({runner.RECORDS}): give the folder of an "
+            f"--workdir={root} holds no finished runs of a grid ({RECORDS}): give the folder of an "
             "experiment, such as one of experiments.seeds"
         )
     seeds: dict[str, set[int]] = {}

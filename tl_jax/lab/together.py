@@ -7,16 +7,16 @@ Nothing is written before all are trained, so that an interrupted group leaves n
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tl_jax import compilation, prefix
 from tl_jax.job import Job, prepare
 from tl_jax.lab.alike import Candidate
 from tl_jax.lab.grid import Run
 from tl_jax.lab.group import Group, NotTogetherError, head_of
+from tl_jax.lab.ledger import Ended
 from tl_jax.lab.members import Member, members
 from tl_jax.prefix import Cut
 
@@ -24,20 +24,11 @@ STATES = 6
 """A head takes so many times its size: weights, gradients, update, two moments, the best so far."""
 
 
-@dataclass(frozen=True)
-class Ended:
-    """A run of a group that is over, with its result or its failure. ``seconds``: its share of the group's,
-    with its own end; ``together``: how many it was trained with, itself among them."""
-
-    run: Run
-    result: dict[str, Any] | None
-    failure: Exception | None
-    seconds: float
-    together: int
-
-
-def train(group: Sequence[Candidate], root: Path, say: Callable[[str], None]) -> Iterator[Ended]:
-    """Trains the runs of a group, and writes their folders below ``root``, one after the other.
+def train(
+    group: Sequence[Candidate], root: Path, say: Callable[[str], None], peak: Callable[[], int | None]
+) -> Iterator[tuple[Run, Ended]]:
+    """Trains the runs of a group, and writes their folders below ``root``, one after the other. ``peak``
+    gives the bytes of memory that it has taken.
 
     Raises `NotTogetherError`, before anything is trained, where they do not share what their configs let
     expect; and what `tl_jax.job.prepare` raises.
@@ -51,7 +42,7 @@ def train(group: Sequence[Candidate], root: Path, say: Callable[[str], None]) ->
     budget, size = first.data.device_budget, sum(leaf.nbytes for leaf in head_of(job.base_params).values())
     most = max(1, budget // (STATES * size))
     for start in range(0, len(every), most):
-        yield from _train(every[start : start + most], cuts, notes, root, say, began)
+        yield from _train(every[start : start + most], cuts, notes, root, say, peak, began)
         began = time.monotonic()
 
 
@@ -61,8 +52,9 @@ def _train(
     notes: Sequence[str],
     root: Path,
     say: Callable[[str], None],
+    peak: Callable[[], int | None],
     began: float,
-) -> Iterator[Ended]:
+) -> Iterator[tuple[Run, Ended]]:
     n = len(every)
     trained = Group(every, cuts, say)
     trained.run()
@@ -70,13 +62,13 @@ def _train(
     share = (time.monotonic() - began) / n
     say(f"{n} heads were trained together in {share * n:.1f} s")
     for i, member in enumerate(every):
-        own = time.monotonic()
-        result, failure = None, None
+        own = time.monotonic() - share
+        result, failure, trace = None, None, ""
         try:
-            result = member.leave(root, cuts, notes, trained.best(i), test[:, i], own - share)
+            result = member.leave(root, cuts, notes, trained.best(i), test[:, i], own)
         except Exception as error:
-            failure = error
-        yield Ended(member.run, result, failure, time.monotonic() - own + share, n)
+            failure, trace = error, traceback.format_exc()
+        yield member.run, Ended(time.monotonic() - own, result, peak(), failure, trace, n)
 
 
 def _refuse(group: Sequence[Candidate], job: Job, cuts: Sequence[Cut]) -> None:
