@@ -71,6 +71,21 @@ class Journal:
             if isinstance(value, int | float):
                 self._board.add_scalar(name, value, step)
 
+    def compiled(self, stage: str, each: float, seconds: float) -> None:
+        """How long a stage's step took to compile and, also in plan.txt, what it costs: ``each`` operations a
+        picture."""
+        cost = f"{each / 1e9:.3g} GFLOP a picture, forward and backward"
+        self.say(f"stage {stage!r}: compiled in {seconds:.1f} s; a step takes {cost}")
+        plan, line = self.workdir.plan.read_text(encoding="utf-8"), f"stage {stage!r}, a step: {cost}\n"
+        if line not in plan:
+            write_text(self.workdir.plan, plan + line)
+
+    def stopped_early(self, step: int, stage: str, metric: str, measurements: int) -> None:
+        """``measurements``: of ``metric`` that were no better."""
+        self.say(
+            f"stage {stage!r} stopped early at step {step}: no better {metric} in {measurements} measurements"
+        )
+
     def stepped(
         self, step: int, metrics: Mapping[str, Any], *, stage: str, epoch: float, rate: float
     ) -> None:

@@ -27,7 +27,7 @@ from tl_jax.prefix import Cut
 from tl_jax.snapshot import Best, Progress, Snapshot, Snapshots
 from tl_jax.stepper import Batch, Stepper
 from tl_jax.supply import Supply
-from tl_jax.workdir import Workdir, write_text
+from tl_jax.workdir import Workdir
 
 
 class Trainer:
@@ -116,7 +116,9 @@ class Trainer:
                         refuse_divergence(metrics, progress.step, name)
                     self._measure(number)
                 if 0 < self.config.early_stopping.patience <= progress.failed:
-                    self.journal.say(stopped_early(progress, name, self.config.select.metric))
+                    self.journal.stopped_early(
+                        progress.step, name, self.config.select.metric, progress.failed
+                    )
                     end = progress.step
             if progress.step >= end:
                 break
@@ -174,7 +176,7 @@ class Trainer:
         began = time.monotonic()
         stepper.compile(self.state, self.fixed, batch, self.progress.step)
         each = stepper.flops / self.config.batch_size
-        tell_cost(self.workdir, self.journal, stage, each, time.monotonic() - began)
+        self.journal.compiled(stage, each, time.monotonic() - began)
 
     def _is_measure_due(self, end: int) -> bool:
         return self.progress.step % self.measure_every == 0 or self.progress.step >= end
@@ -247,21 +249,3 @@ def refuse_divergence(metrics: step.Metrics, at: int, stage: str) -> None:
                 "high, or the precision too low. Lower stages[…].lr or lengthen stages[…].warmup, and choose "
                 "a new --workdir."
             )
-
-
-def stopped_early(progress: Progress, stage: str, metric: str) -> str:
-    """A line about it."""
-    return (
-        f"stage {stage!r} stopped early at step {progress.step}: no better {metric} in {progress.failed} "
-        "measurements"
-    )
-
-
-def tell_cost(workdir: Workdir, journal: Journal, stage: str, each: float, seconds: float) -> None:
-    """Says how long compiling a stage's step took and, also in plan.txt, what it costs: ``each`` operations a
-    picture."""
-    cost = f"{each / 1e9:.3g} GFLOP a picture, forward and backward"
-    journal.say(f"stage {stage!r}: compiled in {seconds:.1f} s; a step takes {cost}")
-    plan, line = workdir.plan.read_text(encoding="utf-8"), f"stage {stage!r}, a step: {cost}\n"
-    if line not in plan:
-        write_text(workdir.plan, plan + line)

@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 
 import tl_jax
 from tests import fixtures, tiny
+from tl_jax import pretrained
 from tl_jax.config import complete
 from tl_jax.lab import group as groups
 from tl_jax.lab import runner
@@ -96,14 +97,15 @@ def test_each_is_a_run_of_its_own(done, number, tmp_path):
 
 
 def test_with_all_that_can_differ(folder, tmp_path):
-    """Two stages, the second from the best and with other moments; averages, a pull, batches in pieces; early
-    stops after different steps."""
+    """Two stages, the second from the best and with other moments; averages, batches in pieces, two devices;
+    early stops after different steps."""
     second = dict(HEAD, name="again", optimizer="sgd", lr=0.05, restore_best=True, duration="3 epochs")
     base = config(
         folder,
         stages=[HEAD, second],
         ema=0.5,
         accumulate=2,
+        mesh=dict(data=2),
         early_stopping=dict(patience=2),
         select=dict(metric="auroc", every="2 steps"),
     )
@@ -115,6 +117,19 @@ def test_with_all_that_can_differ(folder, tmp_path):
     assert len(ends) > 1, "or nobody stopped early"
     for run in (runs[0], runs[3]):
         assert_same(run, tmp_path / "grid", tmp_path / "alone" / run.name)
+
+
+def test_a_head_that_came_with_the_weights_is_pulled_back_to_them(folder, tmp_path):
+    """No seed draws anything then."""
+    arch = dict(tiny.VIT, num_hidden_layers=1, image_size=24)
+    model, _ = pretrained.scratch(arch, num_classes=2, seed=5)
+    pretrained.export(model, tmp_path / "weights", classes=("a", "b"))
+    base = config(folder, model=dict(pretrained=str(tmp_path / "weights")), loss=dict(l2_sp=0.1))
+    strong = Variation("strong", {"loss.l2_sp": 30.0})
+    runs = grid(base, [LOW, strong], [0, 1])
+    outcome = runner.execute(runs, tmp_path / "grid", say=lambda line: None)
+    assert {line["together"] for line in outcome.records} == {4}
+    assert_same(runs[2], tmp_path / "grid", tmp_path / "alone")
 
 
 def test_a_line_a_run(done):

@@ -137,9 +137,9 @@ def draw(curve: Curve, found: Mapping[str, float], own: float, path: Path) -> No
             axes.annotate(rule, (rate, height), xytext=(6, 6), textcoords="offset points", fontsize=8)
         axes.axvline(own, color=pictures.DARK, linewidth=0.8, linestyle=":", label="the config's own")
         axes.set_xscale("log")
-        low, high = curve.smoothed.min(), curve.smoothed[0]
+        low, high = curve.losses.min(), curve.smoothed[0]
         room = max(high - low, 0.1 * high)
-        axes.set_ylim(low - 0.3 * room, high + room)  # what diverges would flatten all else
+        axes.set_ylim(low - 0.1 * room, high + room)  # what diverges would flatten all else
         axes.set_xlabel("learning rate")
         axes.set_ylabel("training loss")
         axes.legend(frameon=False)

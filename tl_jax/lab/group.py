@@ -17,6 +17,7 @@ import numpy as np
 
 from tl_jax import compilation, optim, programs, sharding, step
 from tl_jax.backbones.anatomy import Leaves
+from tl_jax.data.sources.errors import counted
 from tl_jax.evaluation import quick
 from tl_jax.journal import PAUSE
 from tl_jax.lab.heads import Arguments, HeadsPredictor, stepper
@@ -25,7 +26,7 @@ from tl_jax.pace import Clock, left_over
 from tl_jax.prefix import Cut
 from tl_jax.snapshot import Best, Progress
 from tl_jax.supply import Supply
-from tl_jax.train import refuse_divergence, stopped_early
+from tl_jax.train import refuse_divergence
 
 T = TypeVar("T")
 
@@ -58,19 +59,20 @@ class Group:
         }
         self.heads = sharding.replicate(stacked, job.mesh)
         self.moments: optim.Moments = {}
-        self.best_heads = stacked
+        self.best_heads = {path: leaf.copy() for path, leaf in stacked.items()}
         self.best_logits = np.zeros((len(job.data.val), len(every), job.recipe.classes), np.float32)
         where = sharding.replicated(job.mesh)
         seeds = np.array([member.run.seed for member in every], np.int32)
         self.keys = jax.jit(jax.vmap(jax.random.key), out_shardings=where)(seeds)
         self.class_weights = sharding.replicate(job.class_weights, job.mesh)
+        self.measure_every = job.steps(self.config.select.every)
+        self.log_every = job.steps(self.config.log_every)
         self.predictor: HeadsPredictor
 
     def run(self) -> None:
         """Trains all to their ends. Raises `NotTogetherError` where features are not kept on the device."""
-        self._tell(
-            f"trained together with {len(self.members) - 1} other heads; these lines were written at the end"
-        )
+        others = counted(len(self.members) - 1, "other head")
+        self._tell(f"trained together with {others}; these lines were written at the end")
         try:
             for number in range(len(self.job.plans)):
                 self._stage(number)
@@ -141,7 +143,10 @@ class Group:
         job, settings, plan = self.job, self.config.stages[number], self.job.plans[number]
         heads, moments = self.heads, self.moments
         if number and settings.restore_best:
-            heads = sharding.replicate(self.best_heads, job.mesh)
+            found = {
+                path: leaf.copy() for path, leaf in self.best_heads.items()
+            }  # which may change meanwhile
+            heads = sharding.replicate(found, job.mesh)
         if number and optim.kind(settings) != optim.kind(self.config.stages[number - 1]):
             self._tell(f"stage {settings.name!r}: another optimiser, so its state starts anew")
             moments = {}
@@ -171,15 +176,12 @@ class Group:
         progress = member.progress
         if member.failure is not None or progress.measured >= progress.step:
             return False
-        return progress.step % self.job.steps(self.config.select.every) == 0 or progress.step >= member.end
+        return progress.step % self.measure_every == 0 or progress.step >= member.end
 
     def _measure(self, number: int, due: Sequence[int], heads: Leaves, metrics: step.Metrics) -> None:
         """Validation of all, which counts for those that are due."""
-        name, metric, stopping = (
-            self.config.stages[number].name,
-            self.config.select.metric,
-            self.config.early_stopping,
-        )
+        name, metric = self.config.stages[number].name, self.config.select.metric
+        stopping = self.config.early_stopping
         logits = self.predictor.logits(heads, self.supply.val)
         kept, metrics = sharding.fetch(heads), jax.device_get(metrics)
         for i in due:
@@ -195,13 +197,14 @@ class Group:
             share = self.progress.seconds / len(self.members)
             member.measured(values, stage=name, better=better, seconds=share)
             if 0 < stopping.patience <= progress.failed:
-                member.say(stopped_early(progress, name, metric))
+                member.stopped_early(name)
                 member.end = progress.step
 
     def _log(self, walked: Sequence[Member], metrics: step.Metrics, stage: str) -> None:
         """What the members that are due tell of their last step; now and then a line about all of them."""
-        every = self.job.steps(self.config.log_every)
-        due = [one for one in walked if one.progress.step % every == 0 or one.progress.step == one.end]
+        due = [
+            one for one in walked if one.progress.step % self.log_every == 0 or one.progress.step == one.end
+        ]
         if not due:
             return
         metrics = jax.device_get(metrics)

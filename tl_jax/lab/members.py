@@ -19,11 +19,10 @@ from tl_jax.lab.grid import Run
 from tl_jax.prefix import Cut
 from tl_jax.pretrained import redrawn
 from tl_jax.snapshot import Best, Progress
-from tl_jax.train import tell_cost
 from tl_jax.workdir import Workdir
 
 
-@dataclass
+@dataclass(eq=False)
 class Member:
     """A run of a group. ``told`` is what its journal will be told, in order; ``failure`` why it has ended
     before its time; ``end`` the step at which the stage in progress ends."""
@@ -31,32 +30,35 @@ class Member:
     run: Run
     job: Job
     progress: Progress = field(default_factory=Progress)
-    told: list[Callable[[Journal, Workdir], None]] = field(default_factory=list)
+    told: list[Callable[[Journal], None]] = field(default_factory=list)
     failure: Exception | None = None
     end: int = 0
 
     def say(self, text: str) -> None:
-        self.told.append(lambda journal, folder: journal.say(text))
+        self.told.append(lambda journal: journal.say(text))
 
     def measured(self, values: dict[str, float | None], *, stage: str, better: bool, seconds: float) -> None:
         """``seconds``: this member's share of the training so far."""
         at, facts = self.progress.step, dict[str, Any](stage=stage, better=better, seconds=seconds)
-        self.told.append(lambda journal, folder: journal.measured(at, values, **facts))
+        self.told.append(lambda journal: journal.measured(at, values, **facts))
 
     def stepped(self, metrics: dict[str, Any], *, stage: str, rate: float, left: float) -> None:
         """``rate`` in images a second, ``left`` in seconds."""
         at, total, loss = self.progress.step, self.total, float(metrics["loss"])
         epoch = at * self.job.config.batch_size / len(self.job.data.train)
 
-        def tell(journal: Journal, folder: Workdir) -> None:
+        def tell(journal: Journal) -> None:
             journal.stepped(at, metrics, stage=stage, epoch=epoch, rate=rate)
             journal.pace(at, total=total, stage=stage, loss=loss, rate=rate, left=left)
 
         self.told.append(tell)
 
     def compiled(self, stage: str, each: float, seconds: float) -> None:
-        """As `tl_jax.train.tell_cost`."""
-        self.told.append(lambda journal, folder: tell_cost(folder, journal, stage, each, seconds))
+        self.told.append(lambda journal: journal.compiled(stage, each, seconds))
+
+    def stopped_early(self, stage: str) -> None:
+        metric, at, failed = self.job.config.select.metric, self.progress.step, self.progress.failed
+        self.told.append(lambda journal: journal.stopped_early(at, stage, metric, failed))
 
     @property
     def rests(self) -> bool:
@@ -90,7 +92,7 @@ class Member:
             runs.describe(self.job, cuts, folder, journal)
             journal.open(0, 0)
             for tell in self.told:
-                tell(journal, folder)
+                tell(journal)
             if self.failure is not None:
                 raise self.failure
             return runs.conclude(self.job, folder, journal, self.progress, best, test, began)

@@ -6,12 +6,14 @@ Nothing is written before all are trained, so that an interrupted group leaves n
 
 from __future__ import annotations
 
+import math
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tl_jax import compilation, prefix
+from tl_jax.data.sources.errors import counted
 from tl_jax.job import Job, prepare
 from tl_jax.lab.alike import Candidate
 from tl_jax.lab.grid import Run
@@ -30,8 +32,9 @@ def train(
     """Trains the runs of a group, and writes their folders below ``root``, one after the other. ``peak``
     gives the bytes of memory that it has taken.
 
-    Raises `NotTogetherError`, before anything is trained, where they do not share what their configs let
-    expect; and what `tl_jax.job.prepare` raises.
+    Those are trained at once whose states fit ``data.device_budget``. Raises `NotTogetherError`, before
+    anything is written, where they do not share what their configs let expect; and what `tl_jax.job.prepare`
+    raises.
     """
     began, notes, first = time.monotonic(), list[str](), group[0].run.config
     compilation.use_cache(first.compilation_cache)
@@ -40,9 +43,10 @@ def train(
     _refuse(group, job, cuts)
     every = members(group, job)
     budget, size = first.data.device_budget, sum(leaf.nbytes for leaf in head_of(job.base_params).values())
-    most = max(1, budget // (STATES * size))
-    for start in range(0, len(every), most):
-        yield from _train(every[start : start + most], cuts, notes, root, say, peak, began)
+    parts = math.ceil(len(every) / max(1, budget // (STATES * size)))
+    each = math.ceil(len(every) / parts)
+    for start in range(0, len(every), each):
+        yield from _train(every[start : start + each], cuts, notes, root, say, peak, began)
         began = time.monotonic()
 
 
@@ -60,7 +64,7 @@ def _train(
     trained.run()
     test = trained.test_logits()
     share = (time.monotonic() - began) / n
-    say(f"{n} heads were trained together in {share * n:.1f} s")
+    say(f"{counted(n, 'head')} trained in {share * n:.1f} s; their folders are written")
     for i, member in enumerate(every):
         own = time.monotonic() - share
         result, failure, trace = None, None, ""
