@@ -72,3 +72,17 @@ def test_ten_learning_rates_are_compiled_once(tmp_path: Path) -> None:
         compiled.append(compilation.counts()[0] - before)
     assert compiled[0] > 2, "a step's two programs, and those around them"
     assert compiled[1:] == [0] * 9
+
+
+def test_once_makes_a_program_again_only_while_runs_share():
+    made: list[str] = []
+
+    def make() -> int:
+        made.append("made")
+        return len(made)
+
+    assert [compilation.once("key", make), compilation.once("key", make)] == [1, 2]
+    with compilation.shared():
+        assert [compilation.once("key", make), compilation.once("key", make)] == [3, 3]
+        assert compilation.once("other", make) == 4
+    assert compilation.once("key", make) == 5
