@@ -15,13 +15,13 @@ def file(name: str) -> Path:
     return path
 
 
-def folder(name: str, output: str = "") -> Path:
+def folder(name: str, output: str = "", *, flag: str = "output") -> Path:
     """The path of a folder to write. Raises ValueError where a file is in its place, or in that of one above;
-    ``output``: what the user wrote."""
+    ``output``: what the user wrote, with --``flag``."""
     path = Path(name).expanduser()
     for part in (path, *path.parents):
         if part.exists() and not part.is_dir():
             raise ValueError(
-                f"--output={output or name}: {part} is a file, not a folder; choose another place"
+                f"--{flag}={output or name}: {part} is a file, not a folder; choose another place"
             )
     return path

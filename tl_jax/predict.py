@@ -1,8 +1,10 @@
-"""``python -m tl_jax.predict --workdir=RUN --input=FILE_OR_FOLDER [--output=predictions.csv]``
+"""``python -m tl_jax.predict --workdir=RUN --input=FILE_OR_FOLDER [--output=predictions.csv]
+[--heatmaps=FOLDER]``
 
 Calibrated probabilities and the decision of a finished run for new pictures (DICOM too), prepared as in
 training. The CSV file has a row for each picture: its path below the folder, the decision, the
-probabilities and the logits.
+probabilities and the logits. ``--heatmaps`` writes each picture, as the network saw it, under the Grad-CAM of
+the decision: FOLDER/ID.png.
 """
 
 from __future__ import annotations
@@ -17,14 +19,25 @@ from absl import flags as absl_flags
 from tl_jax import command, flags, outputs
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
     from tl_jax.data import Split
     from tl_jax.finished import Finished
+
+
+_AT_ONCE = 512
+"""Heat maps that are held in memory."""
 
 
 def _define(values: absl_flags.FlagValues) -> None:
     absl_flags.DEFINE_string("input", "", "a picture, or a folder of them", flag_values=values)
     absl_flags.DEFINE_string("output", "predictions.csv", "the CSV file to write", flag_values=values)
     absl_flags.DEFINE_integer("batch_size", 0, "pictures at once; 0: as in training", 0, flag_values=values)
+    absl_flags.DEFINE_string(
+        "heatmaps", "", "a folder for pictures with heat maps (default: none are made)", flag_values=values
+    )
     absl_flags.DEFINE_enum(
         "on_bad_image", "error", ["error", "skip"], "what to do with unreadable pictures", flag_values=values
     )
@@ -41,7 +54,9 @@ def main(argv: list[str]) -> int:
     from tl_jax.finished import open_run
     from tl_jax.workdir import write_text
 
-    output, run = outputs.file(options.output), open_run(parsed.workdir)
+    output = outputs.file(options.output)
+    folder = outputs.folder(options.heatmaps, flag="heatmaps") if options.heatmaps else None
+    run = open_run(parsed.workdir)
     use_cache(run.config.compilation_cache)
     pictures = read(run, options.input, on_bad_image=options.on_bad_image)
     logits = run.logits(pictures, options.batch_size)
@@ -55,9 +70,30 @@ def main(argv: list[str]) -> int:
     for name, choice, *numbers in zip(pictures.ids, decided, *probabilities.T, *logits.T, strict=True):
         writer.writerow([name, run.classes[choice], *(f"{value:.6g}" for value in numbers)])
     write_text(output, file.getvalue())
+    if folder:
+        draw(run, pictures, decided, folder)
     counts = ", ".join(f"{name} {(decided == i).sum()}" for i, name in enumerate(run.classes))
     print(f"{options.output}: {len(pictures)} pictures, decided {counts}")
     return 0
+
+
+def draw(run: Finished, pictures: Split, classes: np.ndarray, folder: Path) -> None:
+    """Writes ID.png into the folder for each picture: under its heat map for its class, ``classes`` (n,)."""
+    from PIL import Image
+
+    from tl_jax import compilation
+    from tl_jax.evaluation.grad_cam import heatmaps
+    from tl_jax.report import images
+
+    with compilation.shared():
+        for start in range(0, len(pictures), _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            shown = pictures.images[some]
+            maps = heatmaps(run.model, run.recipe, shown, classes[some])
+            for name, image, heat in zip(pictures.ids[some], shown, maps, strict=True):
+                file = folder / f"{name}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(images.overlay(image, heat)).save(file)
 
 
 def read(run: Finished, source: str, *, on_bad_image: str) -> Split:

@@ -10,6 +10,7 @@ Parameters travel through the program as plain dictionaries from path to array, 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,6 +64,10 @@ class Spec:
     channels: int = 3
     preprocess: Preprocess = Preprocess()
     config: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
+
+    def level(self, blocks: int) -> int:
+        """The level at which the first ``blocks`` blocks end, 1 block at least."""
+        return bisect_left(self.levels, blocks)
 
 
 class Backbone(nnx.Module):

@@ -1,25 +1,27 @@
 """Grad-CAM: where in a picture the evidence for a class lies, as far as a network's maps tell.
 
-Selvaraju et al. 2017, arXiv:1610.02391: the network is cut at some depth, and a channel of the map there counts
-as much as the score of the class rises with it; of the sum over channels, what is above zero argues for the
-class. Three choices stand behind "some depth", "score" and "counts":
+Selvaraju et al. 2017, arXiv:1610.02391: the network is cut at some depth, and a channel of the map there
+counts as much as the score of the class rises with it; of the sum over channels, what is above zero argues
+for the class. What is chosen here, by the network's anatomy and never by its family (`chosen`):
 
-* **Slopes are kept for each cell** (HiResCAM: Draelos and Carin 2020, arXiv:2011.08891) where the paper takes
-  their mean over the map (eq. 1). Before a mean over the picture and a linear head they are the same in all
-  cells, so that the two maps are one. At other cuts they are not: where attention or a convolution follows,
-  the mean lights up cells from which nothing reaches the score.
 * **The score is the log-odds** of the class: its logit less the log-sum-exp of the others. A number added to
   all logits changes no probability, but it would change maps of a logit alone.
-* **The cut is as deep as it can be** (`depth`) while what follows still reads every cell, and the map has
-  `CELLS` cells a side.
+* **The cut is as deep as it can be** while what follows still reads every cell, and the map has `CELLS` cells
+  a side.
+* **Slopes are kept for each cell** (HiResCAM: Draelos and Carin 2020, arXiv:2011.08891) where the paper takes
+  their mean over the map (eq. 1). Before a mean over the picture and a linear head all cells have the same
+  slopes, so that the two maps are one; at any other cut of such a network the mean lights up cells from which
+  nothing reaches the score. **But not where a normalisation of each cell comes next**, as in a transformer.
+  It does not see a cell's length, so that the slope is orthogonal to the cell (Euler's theorem on homogeneous
+  functions), and their product is zero whatever the cell holds. There slopes are averaged, as published.
 
 What such a map cannot show: docs/evaluation.md, "Heat maps".
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,16 +40,24 @@ CELLS = 6
 """A map with fewer cells a side places nothing; docs/evaluation.md has the measurement."""
 
 
+class Cut(NamedTuple):
+    """``blocks`` before the map; ``averaged``: a channel's slope is its mean over the map, as published."""
+
+    blocks: int
+    averaged: bool
+
+
 def heatmaps(
-    model: Backbone, recipe: Recipe, images: np.ndarray | Rows, classes: ArrayLike, *, cut: int | None = None
+    model: Backbone, recipe: Recipe, images: np.ndarray | Rows, classes: ArrayLike, *, cut: Cut | None = None
 ) -> np.ndarray:
     """Where each picture argues for a class: (n, size, size) float32, 0…1, on the picture's own pixels.
 
     ``images`` (n, size, size, c) uint8 as a `Split` holds them at evaluation; ``classes`` (n,) int, what each
-    map argues for; ``cut``: how many blocks there are before the map, 1 at least (default: `depth`). The
-    hottest pixel of a map is 1; a map without evidence for its class, or with numbers that are not finite, is
-    0 everywhere. The model is put into inference mode. Raises ValueError where the arguments do not fit each
-    other, listing everything.
+    map argues for; ``cut``: by default what is `chosen`.
+
+    The hottest pixel of a map is 1; a map without evidence for its class, or with numbers that are not
+    finite, is 0 everywhere. The model is put into inference mode. Raises ValueError where the arguments do
+    not fit each other, listing everything.
     """
     classes = np.asarray(classes)
     _check(model, recipe, images, classes, cut)
@@ -57,7 +67,7 @@ def heatmaps(
     shapes = tuple((path, leaf.shape, leaf.dtype) for path, leaf in (params | stats).items())
     key = (graph, recipe.inference, shapes)
     if cut is None:
-        cut = compilation.once((depth, *key), lambda: depth(model, recipe))
+        cut = compilation.once((chosen, *key), lambda: chosen(model, recipe))
     like = jax.ShapeDtypeStruct((ROWS, *images.shape[1:]), jnp.uint8)
     wanted = jax.ShapeDtypeStruct((ROWS,), jnp.int32)
     function = jax.jit(partial(_maps, graph, recipe, cut))
@@ -71,27 +81,30 @@ def heatmaps(
         full = np.zeros(like.shape, np.uint8), np.zeros(ROWS, np.int32)
         full[0][: len(rows)], full[1][: len(rows)] = rows, which
         found.append(np.asarray(program(params, stats, *full))[: len(rows)])
-    return enlarged(np.concatenate(found), model.spec, cut, recipe.size)
+    return enlarged(np.concatenate(found), model.spec, cut.blocks, recipe.size)
 
 
-def depth(model: Backbone, recipe: Recipe) -> int:
-    """How many blocks there are before the map, by default.
+def chosen(model: Backbone, recipe: Recipe) -> Cut:
+    """Where the map is taken, by default.
 
-    All of them where the neck reads every cell of what they make: a mean over the picture does. Where it does
-    not, as that of a ViT reads the class token alone, the other cells have no slope there; it is the last
-    block that collects from them, and the cut is before it. Which of the two is found by differentiating the
-    neck, not by the family's name. Of the cuts up to there it is the deepest with `CELLS` cells a side, or
-    with the most cells where none has as many.
+    After all blocks where the neck reads every cell of what they make: a mean over the picture does. Where
+    it does not, as that of a ViT reads the class token alone, the other cells have no slope there; it is the
+    last block that collects from them, and the cut is before it. Of the cuts up to there it is the deepest
+    with `CELLS` cells a side, or with the most cells where none has as many. Slopes are kept for each cell
+    where the neck reads all of them and sees their length.
     """
-    spec, deepest = model.spec, len(model.blocks) - (not _reads_all(model, recipe))
-    cells = {cut: recipe.size // spec.strides[_level(spec, cut)] for cut in range(1, deepest + 1)}
-    return max(cells, key=lambda cut: (min(cells[cut], CELLS), cut), default=0)
+    spec = model.spec
+    reads_all, sees_length = _neck(model, recipe)
+    deepest = len(model.blocks) - (not reads_all)
+    cells = {blocks: recipe.size // spec.strides[spec.level(blocks)] for blocks in range(1, deepest + 1)}
+    blocks = max(cells, key=lambda one: (min(cells[one], CELLS), one), default=0)
+    return Cut(blocks, averaged=not (reads_all and sees_length))
 
 
 def enlarged(maps: np.ndarray, spec: Spec, cut: int, size: int) -> np.ndarray:
     """Maps (n, h, w) of a cut on the picture's pixels, (n, size, size) float32: linear between the pixels on
     which cells are centred, constant beyond the outermost. The hottest becomes 1."""
-    level = _level(spec, cut)
+    level = spec.level(cut)
 
     def weights(cells: int) -> np.ndarray:
         centres = spec.origins[level] + spec.strides[level] * np.arange(cells)
@@ -107,7 +120,7 @@ def enlarged(maps: np.ndarray, spec: Spec, cut: int, size: int) -> np.ndarray:
 def _maps(
     graph: nnx.GraphDef,
     recipe: Recipe,
-    cut: int,
+    cut: Cut,
     params: Leaves,
     stats: Leaves,
     images: jax.Array,
@@ -115,22 +128,25 @@ def _maps(
 ) -> jax.Array:
     """Maps (B, h, w) float32 of stored pictures (B, size, size, c) uint8 and classes (B,) int32."""
     model = merge(graph, {path: leaf.astype(recipe.precision) for path, leaf in params.items()}, stats)
-    carry, _ = run(model, model.stem(inputs(images, recipe).astype(recipe.precision)), stop=cut)
+    carry, _ = run(model, model.stem(inputs(images, recipe).astype(recipe.precision)), stop=cut.blocks)
 
     def score(x: jax.Array) -> jax.Array:
         """The sum over pictures, none of which sees another."""
-        logits = recipe.task.logits(onward(model, {**carry, "x": x}, cut)).astype(jnp.float32)
-        chosen = jax.nn.one_hot(classes, recipe.classes, dtype=bool)
-        others = jax.nn.logsumexp(jnp.where(chosen, -jnp.inf, logits), axis=1)
-        return jnp.sum(jnp.where(chosen, logits, 0).sum(axis=1) - others)
+        logits = recipe.task.logits(onward(model, {**carry, "x": x}, cut.blocks)).astype(jnp.float32)
+        which = jax.nn.one_hot(classes, recipe.classes, dtype=bool)
+        others = jax.nn.logsumexp(jnp.where(which, -jnp.inf, logits), axis=1)
+        return jnp.sum(jnp.where(which, logits, 0).sum(axis=1) - others)
 
     both = carry["x"], jax.grad(score)(carry["x"])
     values, slopes = (model.feature_map({**carry, "x": x}).astype(jnp.float32) for x in both)
+    if cut.averaged:
+        slopes = slopes.mean(axis=(1, 2), keepdims=True)
     return jax.nn.relu((values * slopes).sum(axis=-1))
 
 
-def _reads_all(model: Backbone, recipe: Recipe) -> bool:
-    """Whether the neck reads every cell of the map after the last block: its slopes at a random carry."""
+def _neck(model: Backbone, recipe: Recipe) -> tuple[bool, bool]:
+    """Whether the neck reads every cell of the map after the last block, and whether it sees the length of
+    those that it reads: by its slopes at a random carry."""
     graph, *leaves = split(model)
     picture = jax.ShapeDtypeStruct((1, recipe.size, recipe.size, recipe.channels), jnp.float32)
 
@@ -143,22 +159,19 @@ def _reads_all(model: Backbone, recipe: Recipe) -> bool:
     carry = {name: random.normal(size=leaf.shape).astype(leaf.dtype) for name, leaf in outline.items()}
     direction = random.normal(size=model.spec.features).astype(np.float32)
 
-    def slopes(leaves: list[Leaves], carry: Carry) -> jax.Array:
+    def slopes(leaves: list[Leaves], carry: Carry) -> tuple[jax.Array, jax.Array]:
         model = merge(graph, *leaves)
         slope = jax.grad(lambda x: jnp.vdot(model.neck({**carry, "x": x}), direction))(carry["x"])
-        return jnp.abs(model.feature_map({**carry, "x": slope})).max(axis=-1)
+        return model.feature_map(carry), model.feature_map({**carry, "x": slope})
 
-    program = compilation.compiled(jax.jit(slopes).lower(leaves, carry))
-    return bool(np.asarray(program(leaves, carry)).all())
-
-
-def _level(spec: Spec, cut: int) -> int:
-    """The level of the block before a cut."""
-    return bisect_left(spec.levels, cut)
+    values, found = compilation.compiled(jax.jit(slopes).lower(leaves, carry))(leaves, carry)
+    products = np.asarray(values, np.float64) * np.asarray(found, np.float64)
+    along, across = np.abs(products.sum(axis=-1)), np.abs(products).sum(axis=-1)
+    return bool((across > 0).all()), bool((along > 1e-3 * across).any())
 
 
 def _check(
-    model: Backbone, recipe: Recipe, images: np.ndarray | Rows, classes: np.ndarray, cut: int | None
+    model: Backbone, recipe: Recipe, images: np.ndarray | Rows, classes: np.ndarray, cut: Cut | None
 ) -> None:
     size, problems = recipe.size, []
     if len(images.shape) != 4 or images.shape[1:3] != (size, size) or images[:0].dtype != np.uint8:
@@ -169,7 +182,7 @@ def _check(
         problems.append(f"classes are {classes.dtype}, not integers")
     elif classes.size and (classes.min() < 0 or classes.max() >= recipe.classes):
         problems.append(f"classes are {classes.min()}…{classes.max()}, of 0…{recipe.classes - 1}")
-    if cut is not None and not 1 <= cut <= len(model.blocks):
-        problems.append(f"cut={cut}: the network has cuts 1…{len(model.blocks)}")
+    if cut is not None and not 1 <= cut.blocks <= len(model.blocks):
+        problems.append(f"a cut after {cut.blocks} blocks; it can be after 1…{len(model.blocks)}")
     if problems:
         raise ValueError("\n".join(problems))

@@ -1,0 +1,285 @@
+"""Heat maps: the contract over all families, a network whose maps are known, and a patch that decides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from tests import tiny
+from tests.backbones.test_contract import CONFIGS
+from tl_jax import backbones, pretrained, tasks
+from tl_jax.backbones.anatomy import Backbone, Head, Spec, inference_graph, merge, set_mode, split, statistics
+from tl_jax.evaluation import grad_cam
+from tl_jax.evaluation.grad_cam import Cut
+from tl_jax.step import Recipe, inputs
+
+PATCH, SIDE = 9, 6
+
+
+def recipe(size: int, *, channels: int = 3, classes: int = 3, precision: str = "float32") -> Recipe:
+    mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+    return Recipe(
+        task=tasks.find("classification"),
+        classes=classes,
+        size=size,
+        channels=channels,
+        mean=mean[:channels],
+        std=std[:channels],
+        precision=precision,
+    )
+
+
+def photographs(n: int, size: int, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (n, size, size, channels), dtype=np.uint8)
+
+
+# ---- all families
+
+
+def test_every_family_is_here() -> None:
+    assert {config["model_type"] for config in CONFIGS.values()} == set(backbones.FAMILIES)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+def test_contract(config: dict[str, Any]) -> None:
+    model, _ = pretrained.scratch(config, num_classes=3, image_size=32)
+    n = grad_cam.ROWS + 3  # more than one batch, the second one padded
+    images, classes = photographs(n, 32), np.arange(n) % 3
+    maps = grad_cam.heatmaps(model, recipe(32), images, classes)
+    assert maps.shape == (n, 32, 32)
+    assert maps.dtype == np.float32
+    assert np.isfinite(maps).all()
+    assert maps.min() >= 0
+    highest = maps.max(axis=(1, 2))
+    assert set(highest) <= {0.0, 1.0}
+    assert highest.mean() > 0.3
+    # Another row of another batch, with other neighbours and with padding.
+    rows = np.array([n - 1, 0, 7])
+    again = grad_cam.heatmaps(model, recipe(32), images[rows], classes[rows])
+    np.testing.assert_allclose(again, maps[rows], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["resnet basic", "vit"])
+def test_bfloat16_gray_pictures_and_training_mode(name: str) -> None:
+    """Maps of half precision are those of full precision, roughly; one channel is shown as three; the mode
+    that the model was in does not matter, and its statistics stay."""
+    model, _ = pretrained.scratch(CONFIGS[name], num_classes=3, image_size=32)
+    images, classes = photographs(6, 32, 1), np.arange(6) % 3
+    full = grad_cam.heatmaps(model, recipe(32), np.repeat(images, 3, axis=-1), classes)
+    before = {path: np.array(leaf) for path, leaf in statistics(model).items()}
+    set_mode(model, dropout=True, batch_statistics=True)
+    half = grad_cam.heatmaps(model, recipe(32, precision="bfloat16"), images, classes)
+    assert np.isfinite(half).all()
+    assert np.corrcoef(half.ravel(), full.ravel())[0, 1] > 0.95
+    for path, leaf in statistics(model).items():
+        np.testing.assert_array_equal(leaf, before[path])
+
+
+@pytest.mark.parametrize(("name", "size"), [("resnet basic", 33), ("vit", 37)])
+def test_odd_sizes(name: str, size: int) -> None:
+    """A ViT does not see what is beyond its last whole patch; there the map goes on as at its edge."""
+    config = {**CONFIGS[name], **({"image_size": size} if name == "vit" else {})}
+    model, _ = pretrained.scratch(config, num_classes=3)
+    maps = grad_cam.heatmaps(model, recipe(size), photographs(2, size), [0, 1])
+    assert maps.shape == (2, size, size)
+    assert np.isfinite(maps).all()
+    assert maps.max() == 1
+
+
+# ---- the cut
+
+
+@pytest.mark.parametrize(
+    ("arch", "size", "cut"),
+    [
+        ({"depths": (1, 2), "hidden_sizes": (4, 8)}, 64, 3),  # maps of 16 and 8 cells
+        ({"depths": (1, 2), "hidden_sizes": (4, 8)}, 40, 1),  # of 10 and 5
+        ({"depths": (2, 1), "hidden_sizes": (4, 8)}, 16, 2),  # of 4 and 2: nowhere enough
+    ],
+)
+def test_the_deepest_map_with_enough_cells(arch: dict[str, Any], size: int, cut: int) -> None:
+    config = {"model_type": "resnet", "layer_type": "basic", "embedding_size": 4, **arch}
+    model, _ = pretrained.scratch(config, num_classes=2)
+    assert grad_cam.chosen(model, recipe(size)) == Cut(cut, averaged=False)
+
+
+@pytest.mark.parametrize("name", ["vit", "deit", "deit with teacher"])
+def test_where_the_class_token_goes_on_alone_the_cut_is_before_the_last_block(name: str) -> None:
+    model, _ = pretrained.scratch(CONFIGS[name], num_classes=3, image_size=32)
+    n = len(model.blocks)
+    assert grad_cam.chosen(model, recipe(32)) == Cut(n - 1, averaged=True)
+    images = photographs(2, 32)
+    assert not grad_cam.heatmaps(model, recipe(32), images, [0, 1], cut=Cut(n, averaged=True)).any()
+
+
+# ---- a network whose maps are known
+
+
+class Cells(nnx.Module):
+    """Pictures (B, 54, 54, 3) → the means of their 6 × 6 patches of 9 pixels."""
+
+    def __call__(self, x: jax.Array, *, key: Any = None) -> dict[str, jax.Array]:
+        return {"x": x.reshape(len(x), SIDE, PATCH, SIDE, PATCH, 3).mean(axis=(2, 4))}
+
+
+class Same(nnx.Module):
+    def __call__(self, carry: Any, *, key: Any = None) -> Any:
+        return carry
+
+
+class Mean(nnx.Module):
+    def __call__(self, carry: Any, *, key: Any = None) -> jax.Array:
+        return carry["x"].mean(axis=(1, 2))
+
+
+class Linear(Backbone):
+    """A linear head over the mean of known maps, the patches' colours."""
+
+    def __init__(self, kernel: np.ndarray) -> None:
+        self.spec = Spec("linear", (1,), (PATCH,), (3,), ((PATCH - 1) / 2,), 3)
+        self.stem, self.blocks, self.neck = Cells(), nnx.List([Same()]), Mean()
+        self.head = Head(3, kernel.shape[1], rngs=nnx.Rngs(0))
+        self.head.linear.kernel[...] = jnp.asarray(kernel, jnp.float32)
+
+    def feature_map(self, carry: Any) -> jax.Array:
+        return carry["x"]
+
+
+def known(kernel: Any, images: np.ndarray, classes: Any, **options: Any) -> np.ndarray:
+    """Its maps, at the pixels on which cells are centred."""
+    kernel = np.asarray(kernel)
+    how = recipe(SIDE * PATCH, classes=kernel.shape[1])
+    maps = grad_cam.heatmaps(Linear(kernel), how, images, classes, **options)
+    return maps[:, PATCH // 2 :: PATCH, PATCH // 2 :: PATCH]
+
+
+def colours(images: np.ndarray) -> np.ndarray:
+    shape = (len(images), SIDE, PATCH, SIDE, PATCH, 3)
+    how = recipe(SIDE * PATCH)
+    return ((images / 255 - how.mean) / how.std).reshape(shape).mean(axis=(2, 4))
+
+
+def test_two_classes_by_hand() -> None:
+    """The log-odds of class 1 are (w₁ - w₀) · mean: each cell argues with its colour times that."""
+    kernel, images = np.array([[0.5, 2.0], [1.0, -1.0], [0.0, 0.3]]), photographs(4, SIDE * PATCH)
+    argues = colours(images) @ (kernel[:, 1] - kernel[:, 0])
+    for sign, label in ((1, 1), (-1, 0)):
+        wanted = np.maximum(sign * argues, 0)
+        wanted /= wanted.max(axis=(1, 2), keepdims=True)
+        for averaged in (False, True):  # a mean over the picture: one and the same
+            found = known(kernel, images, np.full(4, label), cut=Cut(1, averaged))
+            np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_three_classes_by_hand() -> None:
+    """The slope of logit less log-sum-exp of the others: the others count by their softmax."""
+    rng = np.random.default_rng(1)
+    kernel, images, classes = rng.normal(size=(3, 3)), photographs(4, SIDE * PATCH), np.array([0, 2, 1, 2])
+    maps = colours(images)
+    logits = maps.mean(axis=(1, 2)) @ kernel
+    for i, c in enumerate(classes):
+        others = np.exp(logits[i])
+        others[c] = 0
+        argues = maps[i] @ (kernel[:, c] - kernel @ (others / others.sum()))
+        found = known(kernel, images[i : i + 1], [c])[0]
+        np.testing.assert_allclose(found, np.maximum(argues, 0) / argues.max(), atol=1e-5)
+
+
+def test_only_evidence_against_is_an_empty_map() -> None:
+    """Bright everywhere argues for class 1 alone; a number on all logits changes nothing."""
+    images = np.full((2, SIDE * PATCH, SIDE * PATCH, 3), 250, np.uint8)
+    for common in (0.0, 100.0):
+        kernel = np.array([[-1.0, 1.0]] * 3) + common
+        against, towards = known(kernel, images, [0, 1])
+        assert not against.any()
+        np.testing.assert_allclose(towards, 1, atol=1e-4)
+    assert not known(np.zeros((3, 2)), images, [0, 1]).any()
+
+
+def test_weights_that_are_no_numbers_give_an_empty_map() -> None:
+    assert not known(np.full((3, 2), np.nan), photographs(2, SIDE * PATCH), [0, 1]).any()
+
+
+def test_a_cell_is_hottest_on_the_pixel_it_is_centred_on() -> None:
+    maps = np.zeros((2, 3, 3), np.float32)
+    maps[0, 1, 2] = maps[1, 0, 0] = 5
+    for stride, origin, middle in ((32, 0.0, (32, 64)), (33, 16.0, (49, 82))):
+        large = grad_cam.enlarged(maps, Spec("any", (1,), (stride,), (1,), (origin,), 1), 1, 3 * stride)
+        assert large.max(axis=(1, 2)).tolist() == [1, 1]
+        assert np.unravel_index(large[0].argmax(), large[0].shape) == middle
+        assert (large[1, : int(origin) + 1, : int(origin) + 1] == 1).all()  # constant beyond the outermost
+
+
+# ---- a patch that decides
+
+
+@pytest.mark.parametrize("arch", [tiny.ARCH, tiny.VIT], ids=["resnet", "vit"])
+def test_the_patch_that_decides_is_found(arch: dict[str, Any]) -> None:
+    """Noise, and in class 1 a disc somewhere: after some training the maps say where."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:32, :32]
+    centres = rng.uniform(6, 26, (256, 2))
+    discs = np.hypot(y - centres[:, :1, None], x - centres[:, 1:, None]) < 4
+    labels = np.arange(256) % 2
+    images = rng.normal(90, 25, (256, 32, 32)) + 110 * (discs & (labels == 1)[:, None, None])
+    images = images.clip(0, 255).astype(np.uint8)[..., None]
+
+    how = recipe(32, channels=1, classes=2)
+    model, _ = pretrained.scratch(arch, num_classes=2)
+    set_mode(model, dropout=False, batch_statistics=True)
+    graph, params, stats = split(model)
+    tx = optax.adam(3e-3)
+
+    @jax.jit
+    def train(params: Any, stats: Any, state: Any, images: jax.Array, labels: jax.Array) -> Any:
+        def loss(params: Any) -> Any:
+            network = merge(graph, params, stats)
+            logits = network(inputs(images, how))
+            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), statistics(network)
+
+        (value, moved), grads = jax.value_and_grad(loss, has_aux=True)(params)
+        updates, state = tx.update(grads, state, params)
+        return optax.apply_updates(params, updates), moved, state, value
+
+    state, value = tx.init(params), np.inf
+    for step in range(120):
+        rows = np.random.default_rng(step).integers(0, 192, 64)
+        params, stats, state, value = train(params, stats, state, images[rows], labels[rows])
+    assert value < 0.2
+    model = merge(inference_graph(model), params, stats)
+    ill = np.flatnonzero(labels[192:]) + 192
+    maps = grad_cam.heatmaps(model, how, images[ill], np.ones(len(ill), int))
+    inside = (maps * discs[ill]).sum(axis=(1, 2)) / maps.sum(axis=(1, 2))
+    assert inside.mean() > 3 * discs[ill].mean()
+    hottest = np.array([np.unravel_index(one.argmax(), one.shape) for one in maps])
+    assert np.mean(np.hypot(*(hottest - centres[ill]).T) < 8) > 0.9
+
+
+# ---- what does not fit
+
+
+def test_all_problems_at_once() -> None:
+    model = Linear(np.zeros((3, 2)))
+    how = recipe(SIDE * PATCH, classes=2)
+    with pytest.raises(ValueError) as error:
+        grad_cam.heatmaps(model, how, np.zeros((3, 9, 9, 3), np.float32), [0, 1], cut=Cut(2, averaged=False))
+    for words in (
+        "float32 (3, 9, 9, 3)",
+        "uint8 (n, 54, 54, c)",
+        "(2,) for 3 pictures",
+        "after 2 blocks",
+        "1…1",
+    ):
+        assert words in str(error.value)
+    images = photographs(2, SIDE * PATCH)
+    with pytest.raises(ValueError, match=r"0…2, of 0…1"):
+        grad_cam.heatmaps(model, how, images, [0, 2])
+    with pytest.raises(ValueError, match="not integers"):
+        grad_cam.heatmaps(model, how, images, [0.0, 1.0])
+    assert grad_cam.heatmaps(model, how, images[:0], []).shape == (0, 54, 54)
