@@ -89,3 +89,17 @@ def test_xla_takes_the_threads_that_it_is_told() -> None:
     environment = {**os.environ, "XLA_FLAGS": flags, compilation.THREADS: "3"}
     told = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, env=environment)
     assert told.stdout.split() == ["3", "3"], told.stderr
+
+
+def test_once_makes_a_program_again_only_while_runs_share():
+    made: list[str] = []
+
+    def make() -> int:
+        made.append("made")
+        return len(made)
+
+    assert [compilation.once("key", make), compilation.once("key", make)] == [1, 2]
+    with compilation.shared():
+        assert [compilation.once("key", make), compilation.once("key", make)] == [3, 3]
+        assert compilation.once("other", make) == 4
+    assert compilation.once("key", make) == 5
