@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
     parsed = lab.parse(argv, define, suffix="-transfer", seeds=3)
     flags, seeds = parsed.flags, lab.seeds(parsed)
 
-    from tl_jax.lab import shares, summary, transfer
+    from tl_jax.lab import shares, transfer
 
     problems = [*_problems(parsed.config, flags), *_rate_problems(flags.lrs)]
     if problems:
@@ -67,7 +67,7 @@ def main(argv: list[str]) -> int:
     root = Path(parsed.workdir)
     if outcome.records:
         found = transfer.found(root, outcome.records, parsed.config, flags.measure)
-        print(summary.write(root, transfer.summary(found)))
+        lab.tell(parsed, transfer.summary(found), outcome.records)
     return lab.end(outcome)
 
 

@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
     parsed = lab.parse(argv, define, suffix="-transferability", seeds=3)
     config, flags = parsed.config, parsed.flags
 
-    from tl_jax.lab import arms, grid, kept_blocks, network, shares, summary
+    from tl_jax.lab import arms, grid, kept_blocks, network, shares
 
     problems = list(_problems(config, flags))
     model = network.outline(config) if config.model.pretrained else None
@@ -66,7 +66,7 @@ def main(argv: list[str]) -> int:
     root = Path(parsed.workdir)
     if outcome.records:
         found = kept_blocks.found(root, outcome.records, config, flags.measure)
-        print(summary.write(root, kept_blocks.summary(found)))
+        lab.tell(parsed, kept_blocks.summary(found), outcome.records)
     return lab.end(outcome)
 
 

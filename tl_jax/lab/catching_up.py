@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tl_jax.lab import curves
+from tl_jax.lab.compare import NAMES
 from tl_jax.lab.curves import Curve
-from tl_jax.lab.ladder import NAMES
 from tl_jax.report.table import Column, Table, Value
 
 

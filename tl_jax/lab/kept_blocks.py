@@ -20,8 +20,7 @@ from ml_collections import ConfigDict
 from tl_jax.evaluation.estimate import Estimate
 from tl_jax.lab import pictures
 from tl_jax.lab.chosen import Choice, Chosen
-from tl_jax.lab.compare import Comparison, corrected, predictions, rises
-from tl_jax.lab.ladder import NAMES
+from tl_jax.lab.compare import NAMES, Comparison, corrected, predictions, rises
 from tl_jax.lab.records import Record
 from tl_jax.lab.summary import Summary
 from tl_jax.lab.versus import SURE

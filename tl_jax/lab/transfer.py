@@ -15,9 +15,8 @@ from tl_jax.lab import catching_up, curves
 from tl_jax.lab.arms import ARMS, SCRATCH
 from tl_jax.lab.catching_up import CatchingUp
 from tl_jax.lab.chosen import Choice, Chosen, best
-from tl_jax.lab.compare import Comparison, corrected, predictions, rises
+from tl_jax.lab.compare import NAMES, Comparison, corrected, predictions, rises
 from tl_jax.lab.curves import Curve
-from tl_jax.lab.ladder import NAMES
 from tl_jax.lab.records import Record
 from tl_jax.lab.summary import Summary
 from tl_jax.lab.versus import SURE

@@ -9,7 +9,7 @@ import numpy as np
 
 from tl_jax.lab import pictures
 from tl_jax.lab.arms import ARMS
-from tl_jax.lab.ladder import NAMES
+from tl_jax.lab.compare import NAMES
 
 if TYPE_CHECKING:
     from tl_jax.lab.transfer import Transfer
