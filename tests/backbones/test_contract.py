@@ -174,6 +174,35 @@ def test_levels_say_what_feature_maps_look_like(config: dict[str, Any]) -> None:
     assert shapes == [(4, SIZE // s, SIZE // s, w) for s, w in zip(spec.strides, spec.widths, strict=True)]
 
 
+@compiled
+def test_cells_are_centred_where_the_spec_says(config: dict[str, Any]) -> None:
+    """A network that treats left and right alike makes mirrored maps of a mirrored picture, if its cells are
+    centred symmetrically: on a picture that ends as far from the last cell's centre as it begins before the
+    first's."""
+    spec = _model(config).spec
+    assert len(spec.origins) == len(spec.levels)
+    side = int(2 * spec.origins[-1] + 4 * spec.strides[-1] + 1)
+    model = _model(config, **({"image_size": side} if "patch_size" in config else {}))
+    _mode(model, training=False)
+    graph, params, stats = split(model)
+    for path, leaf in params.items():
+        if leaf.ndim == 4:
+            params[path] = (leaf + leaf[:, ::-1]) / 2
+        elif path.endswith("positions"):
+            params[path] = jnp.zeros_like(leaf)
+    images = jax.random.normal(jax.random.key(1), (1, side, side, 3))
+
+    def maps(images: jax.Array) -> list[jax.Array]:
+        model = merge(graph, params, stats)
+        stem = model.stem(images)
+        return [model.feature_map(run(model, stem, stop=blocks)[0]) for blocks in spec.levels]
+
+    made = zip(*(jax.jit(maps)(one) for one in (images, images[:, :, ::-1])), strict=True)
+    for (one, mirrored), origin, stride in zip(made, spec.origins, spec.strides, strict=True):
+        assert 2 * origin + (one.shape[2] - 1) * stride + 1 == side
+        np.testing.assert_allclose(one[:, :, ::-1], mirrored, atol=1e-3 * float(jnp.abs(one).max()))
+
+
 @every_config
 def test_one_channel(config: dict[str, Any]) -> None:
     model = _model(config, channels=1, preprocess=Preprocess(mean=(0.2, 0.4, 0.6), std=(0.1, 0.2, 0.3)))

@@ -46,6 +46,21 @@ def test_one_file(finished, photographs, tmp_path):
     assert float(row["logit_sick"]) == pytest.approx(float(own["logit_sick"]), rel=2e-5, abs=1e-6)
 
 
+def test_heat_maps(finished, photographs, tmp_path):
+    """A picture for each row, of the size that the network saw; where the map is empty it is the picture."""
+    maps = tmp_path / "maps"
+    rows = call(finished, photographs / "test", tmp_path / "p.csv", f"--heatmaps={maps}")
+    files = {str(file.relative_to(maps)): file for file in maps.rglob("*.png")}
+    assert set(files) == {f"{row['id']}.png" for row in rows}
+    shown = [np.asarray(Image.open(file)) for file in files.values()]
+    assert {image.shape for image in shown} == {(32, 32, 3)}
+    coloured = [np.ptp(image, axis=-1).max() > 20 for image in shown]
+    assert np.mean(coloured) > 0.5
+    with pytest.raises(ValueError, match=r"--heatmaps=.*p\.csv: .* is a file, not a folder"):
+        call(finished, photographs / "test", tmp_path / "q.csv", f"--heatmaps={tmp_path / 'p.csv'}")
+    assert not (tmp_path / "q.csv").exists()
+
+
 def test_bad_pictures(finished, photographs, tmp_path, capsys):
     folder = tmp_path / "new"
     shutil.copytree(photographs / "test" / "sick", folder)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import pixel_baseline
-from tl_jax.data.chest_phantom import PATIENTS, SEED, SIZE
+from tl_jax.data.chest_phantom import PATIENTS, SEED, SIZE, films
 from tl_jax.data.phantom import consolidation, physics, simulate, thorax
 from tl_jax.data.phantom.patient import Patient, draw_patient, draw_pose
 
@@ -135,6 +135,18 @@ def test_disease_makes_the_picture_brighter_where_it_sits(anatomies: list) -> No
     )
     assert (ill - well)[fluid > 3].mean() > 10
     assert abs((ill - well)[fluid < 0.01].mean()) < 3
+
+
+def test_a_stored_picture_is_found_again_with_its_consolidation() -> None:
+    shots = [shot for number in (520, 521) for shot in simulate.images_of(SEED, number, SIZE)]
+    names = [f"patient{number:04d}-{shot.number}" for number in (520, 521)
+             for shot in simulate.images_of(SEED, number, SIZE)]  # fmt: skip
+    for film, shot in zip(films(reversed(names)), reversed(shots), strict=True):
+        np.testing.assert_array_equal(film.image, shot.image)
+        np.testing.assert_array_equal(film.fluid, shot.fluid)
+        assert (film.fluid.max() > 1) == (film.label == simulate.PNEUMONIA)
+    with pytest.raises(ValueError, match=r"2 pictures are not of chest_phantom: p1, patient0520-9"):
+        films([*names, "p1", "patient0520-9"])
 
 
 def test_no_patient_number_is_in_two_splits() -> None:

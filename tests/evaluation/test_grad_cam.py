@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,13 +15,20 @@ from flax import nnx
 
 from tests import tiny
 from tests.backbones.test_contract import CONFIGS
-from tl_jax import backbones, pretrained, tasks
+from tl_jax import backbones, compilation, pretrained, tasks
 from tl_jax.backbones.anatomy import Backbone, Head, Spec, inference_graph, merge, set_mode, split, statistics
 from tl_jax.evaluation import grad_cam
 from tl_jax.evaluation.grad_cam import Cut
-from tl_jax.step import Recipe, inputs
+from tl_jax.step import Recipe, inputs, predict
 
 PATCH, SIDE = 9, 6
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _programs() -> Iterator[None]:
+    """What one test has compiled, the others need not."""
+    with compilation.shared():
+        yield
 
 
 def recipe(size: int, *, channels: int = 3, classes: int = 3, precision: str = "float32") -> Recipe:
@@ -42,12 +51,16 @@ def photographs(n: int, size: int, channels: int = 3) -> np.ndarray:
 # ---- all families
 
 
+SOME = ("resnet basic", "resnet odd", "vit", "deit", "deit with teacher")
+
+
 def test_every_family_is_here() -> None:
-    assert {config["model_type"] for config in CONFIGS.values()} == set(backbones.FAMILIES)
+    assert {CONFIGS[name]["model_type"] for name in SOME} == set(backbones.FAMILIES)
 
 
-@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
-def test_contract(config: dict[str, Any]) -> None:
+@pytest.mark.parametrize("name", SOME)
+def test_contract(name: str) -> None:
+    config = CONFIGS[name]
     model, _ = pretrained.scratch(config, num_classes=3, image_size=32)
     n = grad_cam.ROWS + 3  # more than one batch, the second one padded
     images, classes = photographs(n, 32), np.arange(n) % 3
@@ -106,16 +119,16 @@ def test_odd_sizes(name: str, size: int) -> None:
 def test_the_deepest_map_with_enough_cells(arch: dict[str, Any], size: int, cut: int) -> None:
     config = {"model_type": "resnet", "layer_type": "basic", "embedding_size": 4, **arch}
     model, _ = pretrained.scratch(config, num_classes=2)
-    assert grad_cam.chosen(model, recipe(size)) == Cut(cut, averaged=False)
+    assert grad_cam.chosen(model, recipe(size)) == Cut(cut, "each")
 
 
 @pytest.mark.parametrize("name", ["vit", "deit", "deit with teacher"])
 def test_where_the_class_token_goes_on_alone_the_cut_is_before_the_last_block(name: str) -> None:
     model, _ = pretrained.scratch(CONFIGS[name], num_classes=3, image_size=32)
     n = len(model.blocks)
-    assert grad_cam.chosen(model, recipe(32)) == Cut(n - 1, averaged=True)
+    assert grad_cam.chosen(model, recipe(32)) == Cut(n - 1, "relative")
     images = photographs(2, 32)
-    assert not grad_cam.heatmaps(model, recipe(32), images, [0, 1], cut=Cut(n, averaged=True)).any()
+    assert not grad_cam.heatmaps(model, recipe(32), images, [0, 1], cut=Cut(n, "each")).any()
 
 
 # ---- a network whose maps are known
@@ -172,9 +185,13 @@ def test_two_classes_by_hand() -> None:
     for sign, label in ((1, 1), (-1, 0)):
         wanted = np.maximum(sign * argues, 0)
         wanted /= wanted.max(axis=(1, 2), keepdims=True)
-        for averaged in (False, True):  # a mean over the picture: one and the same
-            found = known(kernel, images, np.full(4, label), cut=Cut(1, averaged))
+        for way in ("each", "averaged"):  # before a mean over the picture: one and the same
+            found = known(kernel, images, np.full(4, label), cut=Cut(1, way))
             np.testing.assert_allclose(found, wanted, atol=1e-5)
+        relative = np.maximum(sign * (argues - argues.mean(axis=(1, 2), keepdims=True)), 0)
+        relative /= relative.max(axis=(1, 2), keepdims=True)
+        found = known(kernel, images, np.full(4, label), cut=Cut(1, "relative"))
+        np.testing.assert_allclose(found, relative, atol=1e-5)
 
 
 def test_three_classes_by_hand() -> None:
@@ -219,19 +236,18 @@ def test_a_cell_is_hottest_on_the_pixel_it_is_centred_on() -> None:
 # ---- a patch that decides
 
 
-@pytest.mark.parametrize("arch", [tiny.ARCH, tiny.VIT], ids=["resnet", "vit"])
-def test_the_patch_that_decides_is_found(arch: dict[str, Any]) -> None:
-    """Noise, and in class 1 a disc somewhere: after some training the maps say where."""
+def test_the_patch_that_decides_is_found() -> None:
+    """Noise, and in class 1 a disc somewhere: after some training a ResNet's maps say where."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:32, :32]
     centres = rng.uniform(6, 26, (256, 2))
-    discs = np.hypot(y - centres[:, :1, None], x - centres[:, 1:, None]) < 4
+    discs = np.hypot(y - centres[:, :1, None], x - centres[:, 1:, None]) < 6
     labels = np.arange(256) % 2
     images = rng.normal(90, 25, (256, 32, 32)) + 110 * (discs & (labels == 1)[:, None, None])
     images = images.clip(0, 255).astype(np.uint8)[..., None]
 
     how = recipe(32, channels=1, classes=2)
-    model, _ = pretrained.scratch(arch, num_classes=2)
+    model, _ = pretrained.scratch(tiny.ARCH, num_classes=2)
     set_mode(model, dropout=False, batch_statistics=True)
     graph, params, stats = split(model)
     tx = optax.adam(3e-3)
@@ -251,14 +267,45 @@ def test_the_patch_that_decides_is_found(arch: dict[str, Any]) -> None:
     for step in range(120):
         rows = np.random.default_rng(step).integers(0, 192, 64)
         params, stats, state, value = train(params, stats, state, images[rows], labels[rows])
-    assert value < 0.2
-    model = merge(inference_graph(model), params, stats)
+    assert value < 0.1
     ill = np.flatnonzero(labels[192:]) + 192
-    maps = grad_cam.heatmaps(model, how, images[ill], np.ones(len(ill), int))
+    maps = grad_cam.heatmaps(
+        merge(inference_graph(model), params, stats), how, images[ill], np.ones(len(ill), int)
+    )
     inside = (maps * discs[ill]).sum(axis=(1, 2)) / maps.sum(axis=(1, 2))
-    assert inside.mean() > 3 * discs[ill].mean()
+    assert inside.mean() > 1.7 * discs[ill].mean()
     hottest = np.array([np.unravel_index(one.argmax(), one.shape) for one in maps])
-    assert np.mean(np.hypot(*(hottest - centres[ill]).T) < 8) > 0.9
+    assert np.mean(np.hypot(*(hottest - centres[ill]).T) < 8) > 0.8  # a fifth of the picture is as near
+
+
+def test_a_transformer_that_looks_at_one_patch() -> None:
+    """The first block hands every token on and the last attends to all alike, so that pictures which differ
+    in one patch differ in one cell. For the class that this patch argues for, it is where the mass is."""
+    config = {**tiny.VIT, "num_hidden_layers": 2, "initializer_range": 0.3}
+    graph, params, stats = split(pretrained.scratch(config, num_classes=2)[0])
+    for path in params:
+        if path.startswith(("blocks/0/attention/out", "blocks/0/mlp/fc2", "blocks/1/attention/query")):
+            params[path] = jnp.zeros_like(params[path])
+    params["stem/positions"] = jnp.zeros_like(params["stem/positions"])
+    model, how = merge(graph, params, stats), recipe(32, channels=1, classes=2)
+    plain = np.full((1, 32, 32, 1), 120, np.uint8)
+    images = np.repeat(plain, 16, axis=0)
+    pattern = np.random.default_rng(0).integers(0, 256, (8, 8, 1), dtype=np.uint8)
+    masks = np.zeros((16, 32, 32), bool)
+    for i in range(16):
+        at = (i, slice(i // 4 * 8, i // 4 * 8 + 8), slice(i % 4 * 8, i % 4 * 8 + 8))
+        images[at], masks[at] = pattern, True
+    logits = np.asarray(jax.jit(partial(predict, graph, how))(params, {}, np.concatenate([plain, images])))
+    margins = logits[:, 1] - logits[:, 0]
+    towards = (margins[1:] > margins[0]).astype(int)
+    assert len(set(towards)) == 1  # without positions every place is like every other
+    maps = grad_cam.heatmaps(model, how, images, towards)
+    assert [masks[i].ravel()[one.argmax()] for i, one in enumerate(maps)] == [True] * 16
+    inside = (maps * masks).sum(axis=(1, 2)) / maps.sum(axis=(1, 2))
+    assert inside.min() > 0.4
+    # The product of cells and their own slopes is nothing but rounding.
+    noise = grad_cam.heatmaps(model, how, images, towards, cut=Cut(1, "each"))
+    assert np.mean([masks[i].ravel()[one.argmax()] for i, one in enumerate(noise)]) < 0.9
 
 
 # ---- what does not fit
@@ -268,15 +315,10 @@ def test_all_problems_at_once() -> None:
     model = Linear(np.zeros((3, 2)))
     how = recipe(SIDE * PATCH, classes=2)
     with pytest.raises(ValueError) as error:
-        grad_cam.heatmaps(model, how, np.zeros((3, 9, 9, 3), np.float32), [0, 1], cut=Cut(2, averaged=False))
-    for words in (
-        "float32 (3, 9, 9, 3)",
-        "uint8 (n, 54, 54, c)",
-        "(2,) for 3 pictures",
-        "after 2 blocks",
-        "1…1",
-    ):
-        assert words in str(error.value)
+        grad_cam.heatmaps(model, how, np.zeros((3, 9, 9, 3), np.float32), [0, 1], cut=Cut(2, "best"))
+    told = str(error.value)
+    for words in ("float32 (3, 9, 9, 3)", "uint8 (n, 54, 54, c)", "(2,) for 3", "after 2 blocks", "'best'"):
+        assert words in told
     images = photographs(2, SIDE * PATCH)
     with pytest.raises(ValueError, match=r"0…2, of 0…1"):
         grad_cam.heatmaps(model, how, images, [0, 2])

@@ -10,10 +10,12 @@ for the class. What is chosen here, by the network's anatomy and never by its fa
   a side.
 * **Slopes are kept for each cell** (HiResCAM: Draelos and Carin 2020, arXiv:2011.08891) where the paper takes
   their mean over the map (eq. 1). Before a mean over the picture and a linear head all cells have the same
-  slopes, so that the two maps are one; at any other cut of such a network the mean lights up cells from which
-  nothing reaches the score. **But not where a normalisation of each cell comes next**, as in a transformer.
-  It does not see a cell's length, so that the slope is orthogonal to the cell (Euler's theorem on homogeneous
-  functions), and their product is zero whatever the cell holds. There slopes are averaged, as published.
+  slopes, so that the two maps are one; at other cuts the mean lights up cells from which nothing reaches the
+  score.
+* **Cells count by their difference from the mean cell of the map where a normalisation of each comes next**,
+  as in a transformer. It does not see a cell's length, so that the slope is orthogonal to the cell (Euler's
+  theorem on homogeneous functions) and their product is zero whatever the cell holds: such cells have no zero
+  to be measured from. (Slope times difference from a reference: Shrikumar et al. 2017, arXiv:1704.02685.)
 
 What such a map cannot show: docs/evaluation.md, "Heat maps".
 """
@@ -40,11 +42,16 @@ CELLS = 6
 """A map with fewer cells a side places nothing; docs/evaluation.md has the measurement."""
 
 
+WAYS = ("each", "relative", "averaged")
+"""How a cell counts: its own slope times the cell, or times its difference from the mean cell; or the mean
+slope of its map times the cell, as published."""
+
+
 class Cut(NamedTuple):
-    """``blocks`` before the map; ``averaged``: a channel's slope is its mean over the map, as published."""
+    """``blocks`` before the map, 1 at least; ``way``: one of `WAYS`."""
 
     blocks: int
-    averaged: bool
+    way: str
 
 
 def heatmaps(
@@ -90,15 +97,15 @@ def chosen(model: Backbone, recipe: Recipe) -> Cut:
     After all blocks where the neck reads every cell of what they make: a mean over the picture does. Where
     it does not, as that of a ViT reads the class token alone, the other cells have no slope there; it is the
     last block that collects from them, and the cut is before it. Of the cuts up to there it is the deepest
-    with `CELLS` cells a side, or with the most cells where none has as many. Slopes are kept for each cell
-    where the neck reads all of them and sees their length.
+    with `CELLS` cells a side, or with the most cells where none has as many. Cells count as they are where
+    the neck reads all of them and sees their length, else by their difference from the mean cell.
     """
     spec = model.spec
     reads_all, sees_length = _neck(model, recipe)
     deepest = len(model.blocks) - (not reads_all)
     cells = {blocks: recipe.size // spec.strides[spec.level(blocks)] for blocks in range(1, deepest + 1)}
     blocks = max(cells, key=lambda one: (min(cells[one], CELLS), one), default=0)
-    return Cut(blocks, averaged=not (reads_all and sees_length))
+    return Cut(blocks, "each" if reads_all and sees_length else "relative")
 
 
 def enlarged(maps: np.ndarray, spec: Spec, cut: int, size: int) -> np.ndarray:
@@ -139,8 +146,10 @@ def _maps(
 
     both = carry["x"], jax.grad(score)(carry["x"])
     values, slopes = (model.feature_map({**carry, "x": x}).astype(jnp.float32) for x in both)
-    if cut.averaged:
+    if cut.way == "averaged":
         slopes = slopes.mean(axis=(1, 2), keepdims=True)
+    elif cut.way == "relative":
+        values = values - values.mean(axis=(1, 2), keepdims=True)
     return jax.nn.relu((values * slopes).sum(axis=-1))
 
 
@@ -184,5 +193,7 @@ def _check(
         problems.append(f"classes are {classes.min()}…{classes.max()}, of 0…{recipe.classes - 1}")
     if cut is not None and not 1 <= cut.blocks <= len(model.blocks):
         problems.append(f"a cut after {cut.blocks} blocks; it can be after 1…{len(model.blocks)}")
+    if cut is not None and cut.way not in WAYS:
+        problems.append(f"way={cut.way!r} is none of {', '.join(WAYS)}")
     if problems:
         raise ValueError("\n".join(problems))

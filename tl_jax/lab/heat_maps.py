@@ -23,7 +23,7 @@ from tl_jax.data import chest_phantom
 from tl_jax.data.phantom.simulate import PNEUMONIA
 from tl_jax.evaluation.bootstrap import Resampling, percentiles
 from tl_jax.evaluation.estimate import Estimate
-from tl_jax.evaluation.grad_cam import Cut, chosen, heatmaps
+from tl_jax.evaluation.grad_cam import WAYS, Cut, chosen, heatmaps
 from tl_jax.evaluation.metrics import Floats, ratio
 from tl_jax.finished import Finished
 from tl_jax.job import prepare
@@ -140,11 +140,9 @@ def measured(run: Finished, films: Films) -> Summary:
             "all weights made anew": mean([maps(one) for one in fresh]),
             "mean of other patients' maps": falls(of_others(trained, films.patients), films),
         }
-        ways = {
-            cut: falls(maps(model, cut), films)
-            for blocks in sorted({*model.spec.levels, own.blocks})
-            for cut in (Cut(blocks, averaged=False), Cut(blocks, averaged=True))
-        }
+        cuts = {Cut(blocks, own.way) for blocks in model.spec.levels}
+        cuts |= {Cut(own.blocks, way) for way in WAYS}
+        ways = {cut: falls(maps(model, cut), films) for cut in sorted(cuts)}
     resampling = Resampling(
         films.patients, replicates=run.config.evaluation.bootstrap, seed=run.config.evaluation.seed
     )
@@ -194,7 +192,7 @@ def _told(
         if name != TRAINED
     }
     rows = [[name, *cells(one), ahead.get(name)] for name, one in arms.items()]
-    by_way = [[cut.blocks, "mean" if cut.averaged else "each cell", *cells(one)] for cut, one in ways.items()]
+    by_way = [[cut.blocks, cut.way, *cells(one)] for cut, one in ways.items()]
     notes = [
         f"{len(ones)} test pictures with pneumonia of {resampling.groups} patients, all called so. The "
         f"consolidation ({FLUID:g} cm of fluid or more) takes {area.mean():.1%} of a picture; with a cell, "
@@ -209,9 +207,9 @@ def _told(
         tables=[
             Table([Column("map"), *shown, Column("less", "trained less this", "+.1%")], rows, notes=notes),
             Table(
-                [Column("blocks", "blocks before the map"), Column("slopes"), *shown],
+                [Column("blocks", "blocks before the map"), Column("way"), *shown],
                 by_way,
-                title="The trained network's maps at other depths",
+                title="The trained network at other depths, and in other ways (averaged: as published)",
             ),
         ],
         draw=partial(_draw, {name: estimated(one.inside, area, resampling) for name, one in arms.items()}),
