@@ -26,8 +26,8 @@ _ALL, _READ = "/jax/core/compile/backend_compile_duration", "/jax/compilation_ca
 _happened: Counter[str] = Counter()
 
 _kept: OrderedDict[bytes, jax.stages.Compiled] | None = None  # the one used last is at the end
-_made: OrderedDict[Hashable, Any] | None = None
-_MOST_KEPT = 32
+_made: OrderedDict[Hashable, Any] | None = None  # the one made last is at the end
+_MOST_KEPT, _MOST_MADE = 32, 128
 T = TypeVar("T")
 
 
@@ -110,17 +110,38 @@ def shared() -> Iterator[None]:
         _kept = _made = None
 
 
+def sharing() -> bool:
+    """Whether `shared` lasts."""
+    return _made is not None
+
+
 def once(key: Hashable, make: Callable[[], T]) -> T:
     """What ``make`` gives; while `shared` lasts, what it has given for the same key before. So a program is
     not even traced again. ``key`` says everything that the program depends on."""
     if _made is None:
         return make()
     if key not in _made:
-        _made[key] = make()
-    _made.move_to_end(key)
-    if len(_made) > _MOST_KEPT:
-        _made.popitem(last=False)
+        made = make()  # other threads may make something else meanwhile
+        with _one_at_a_time:
+            _made[key] = made
+            while len(_made) > _MOST_MADE:
+                _made.popitem(last=False)
     return _made[key]
+
+
+def program(function: Any, static: Hashable, *arguments: Any) -> jax.stages.Compiled:
+    """`compiled` of a jitted function for such arguments; `once` for each ``static``, which says everything
+    that the function depends on besides them."""
+    return once((static, shapes(*arguments)), lambda: compiled(function.lower(*arguments)))
+
+
+def shapes(*arguments: Any) -> Hashable:
+    """Of arguments, what a program for them depends on."""
+    import jax
+
+    leaves, tree = jax.tree.flatten(arguments)
+    each = [(leaf.shape, str(leaf.dtype), getattr(leaf, "sharding", None)) for leaf in leaves]
+    return tree, tuple(each)
 
 
 def counts() -> tuple[int, int]:

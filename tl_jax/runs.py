@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from tl_jax import command, evaluation, named, plan_table, prefix, processes, run_report, sharding, version
 from tl_jax import config as configs
-from tl_jax.compilation import counts, use_cache
+from tl_jax.compilation import counts, sharing, use_cache
 from tl_jax.early import Early
 from tl_jax.finish import finish, network
 from tl_jax.freeze import count
@@ -74,7 +74,9 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
     use_cache(config.compilation_cache)
     before = counts()
     early = Early()
-    job = prepare(config, journal.say, ahead=None if _has_begun(folder) else early.begin)
+    # Among runs that share programs, this one has most likely been made.
+    ahead = None if _has_begun(folder) or sharing() else early.begin
+    job = prepare(config, journal.say, ahead=ahead)
     _refuse_others_inputs(job)
     cuts = prefix.cuts(job)
     describe(job, cuts, folder, journal)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -55,18 +56,17 @@ class Stepper:
         """Compiles what a step calls; from then on ``flops`` are the floating-point operations of a step."""
         hyper, key, number = self.hyper(at), self.key, np.int32(at)
         if self.parts == 1:
-            first = self.program.gradients.lower(state, fixed, *batch, key, number, hyper.l2_sp)
+            function, arguments = self.program.gradients, (state, fixed, *batch, key, number, hyper.l2_sp)
         else:
             total, piece = jax.tree.map(jnp.zeros_like, state.params), next(self._pieces(batch))
-            first = self.program.micro.lower(
-                state, total, fixed, *piece, key, number, np.int32(0), hyper.l2_sp
-            )
+            function = self.program.micro
+            arguments = (state, total, fixed, *piece, key, number, np.int32(0), hyper.l2_sp)
         with ThreadPoolExecutor(2) as pool:
-            first = pool.submit(compilation.compiled, first)
+            first = pool.submit(self._compiled, "first", function, arguments)
             update = self.early.take(self.number, state)
             if update is None:
-                lowered = self.program.update.lower(state, state.params, hyper)
-                update = pool.submit(compilation.compiled, lowered)
+                arguments = (state, state.params, hyper)
+                update = pool.submit(self._compiled, "update", self.program.update, arguments)
             self.first, self.update = first.result(), update.result()
         on_each = self.parts * programs.flops(self.first) + programs.flops(self.update)
         self.flops = on_each * self.job.mesh.size
@@ -92,6 +92,9 @@ class Stepper:
             loss = loss + share
         state, metrics = self.update(state, total, hyper)
         return state, {"loss": loss, **metrics}
+
+    def _compiled(self, half: str, function: Any, arguments: tuple[Any, ...]) -> jax.stages.Compiled:
+        return compilation.program(function, (half, *self.program.static), *arguments)
 
     def hyper(self, at: int) -> step.Hyper:
         """The numbers of step ``at``, as the config has them."""

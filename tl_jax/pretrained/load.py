@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from tl_jax import backbones
+from tl_jax import backbones, compilation
 from tl_jax.backbones.anatomy import Backbone, Leaves, Preprocess, merge, set_mode, split
 from tl_jax.pretrained import facts, files, labels, renewed
 from tl_jax.pretrained.errors import PretrainedError, listed
@@ -74,7 +75,7 @@ def load(
     names, fresh = labels.wanted(found.config, num_classes, classes)
     colour = fit_channels(preprocess or found.preprocess, found.channels)
     config = labels.renamed(found.config, names)
-    build = _builder(
+    build = _Build(
         config,
         preprocess=resized(colour, image_size),
         channels=1 if summed else None,
@@ -133,7 +134,7 @@ def scratch(
     """
     found = facts.from_scratch(arch)
     chosen = preprocess or found.preprocess
-    build = _builder(
+    build = _Build(
         labels.renamed(arch, labels.default(num_classes)),
         preprocess=resized(fit_channels(chosen, channels or found.channels), image_size),
         channels=channels,
@@ -185,7 +186,7 @@ def outline(
 ) -> Backbone:
     """The model of these facts, with shapes in the place of arrays. The rest is as in `scratch`. Raises
     PretrainedError where there can be no such model."""
-    build = _builder(
+    build = _Build(
         labels.renamed(found.config, labels.default(num_classes)),
         preprocess=found.preprocess,
         channels=channels,
@@ -196,30 +197,28 @@ def outline(
     return _outline(build, found.source)
 
 
-def _builder(
-    config: Mapping[str, Any],
-    *,
-    preprocess: Preprocess,
-    channels: int | None,
-    image_size: int | None,
-    dropout: float,
-    seed: int,
-) -> Callable[[], Backbone]:
-    family = backbones.family(config)
+@dataclass(frozen=True)
+class _Build:
+    """Makes the model of a description; what is drawn is drawn by ``seed``."""
 
-    def build() -> Backbone:
-        model = family.build(
-            config,
-            preprocess=preprocess,
-            channels=channels,
-            image_size=image_size,
-            dropout=dropout,
-            rngs=keys(seed),
+    config: Mapping[str, Any]
+    preprocess: Preprocess
+    channels: int | None
+    image_size: int | None
+    dropout: float
+    seed: int
+
+    def __call__(self) -> Backbone:
+        model = backbones.family(self.config).build(
+            self.config,
+            preprocess=self.preprocess,
+            channels=self.channels,
+            image_size=self.image_size,
+            dropout=self.dropout,
+            rngs=keys(self.seed),
         )
         set_mode(model, dropout=False, batch_statistics=False)
         return model
-
-    return build
 
 
 def _check_numbers(source: str, arrays: files.Arrays, translation: Translation) -> None:
@@ -241,9 +240,11 @@ def _check_channels(
         )
 
 
-def _outline(build: Callable[[], Backbone], where: str) -> Backbone:
+def _outline(build: _Build, where: str) -> Backbone:
     """The model with shapes in the place of arrays: nothing is computed."""
-    return _made(lambda: nnx.eval_shape(build), where)
+    key = (_outline, repr(replace(build, seed=0)))
+    graph, leaves = compilation.once(key, lambda: _apart(_made(lambda: nnx.eval_shape(build), where)))
+    return merge(graph, leaves)
 
 
 def _made(build: Callable[[], Backbone], where: str) -> Backbone:
@@ -259,7 +260,7 @@ def _apart(model: Backbone) -> tuple[nnx.GraphDef, Leaves]:
     return graph, {**params, **stats}
 
 
-def _initial(build: Callable[[], Backbone], paths: Collection[str]) -> Leaves:
+def _initial(build: _Build, paths: Collection[str]) -> Leaves:
     """The initial values of these leaves. Where they are those of neck and head alone, nothing is computed of
     the others, which nobody asks for; a program of many more takes longer to trace than all take to make."""
     if not paths:
