@@ -59,10 +59,21 @@ def data() -> dict[str, Any]:
         canvas=0,  # pixels, side of what is kept for augmentation; 0 = chosen (8/7 of image_size)
         fit="squash",  # "squash" | "pad" | "crop": how a picture meets the square
         window=(),  # dicom: (centre, width); () = the file's own, else its full range
+        shift=shift(),
         device_budget=2_000_000_000,  # bytes of pictures kept on the device; above: streamed, always with 0
         host_budget=8_000_000_000,  # bytes kept in host memory; above: read from the cache's file
         cache="auto",  # folder of decoded pictures; "auto" = the user's cache, "" = none
         workers=2,  # decoding threads
+    )
+
+
+def shift() -> dict[str, Any]:
+    """Another distribution made from the same pictures, in all splits alike."""
+    return dict(
+        corruption="",  # what is done to pictures (`tl_jax.data.corruptions`), in this order; "" = nothing
+        severity=3,  # of every corruption
+        labels="",  # "flip": what is of class i is called i + 1, the last class the first; "" = as they are
+        seed=0,  # of what is random in a corruption; each picture's is its own
     )
 
 

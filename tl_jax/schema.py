@@ -26,6 +26,9 @@ TASKS = ("classification",)
 SOURCES = ("folder", "csv", "tfds", "dicom")
 """The kinds of data that `tl_jax.data` reads."""
 
+CORRUPTIONS = ("contrast", "brightness", "noise", "blur")
+"""The names in `tl_jax.data.corruptions.CORRUPTIONS`, which imports jax as well."""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -100,6 +103,14 @@ def expression(*, empty: bool) -> Check:
     return Check(words, lambda value: (empty or value != "") and explain(value) is None, explain=explain)
 
 
+def joined(*names: str) -> Check:
+    """Some of the names joined by "+", or none."""
+    words = (
+        " | ".join(f'"{name}"' for name in names) + f', several as "{names[0]}+{names[1]}", or "" for none'
+    )
+    return Check(words, lambda value: value == "" or set(value.split("+")) <= set(names), names)
+
+
 def _is_fold(value: str) -> bool:
     match = re.fullmatch(r"(\d{1,4})/(\d{1,4})", value)
     return value == "" or bool(match and int(match[1]) < int(match[2]) >= 2)
@@ -147,6 +158,10 @@ CHECKS: Mapping[str, Check] = {
         "(centre, width) with width > 0, or () for the file's own",
         lambda v: not v or (len(v) == 2 and v[1] > 0),
     ),
+    "data.shift.corruption": joined(*CORRUPTIONS),
+    "data.shift.severity": number(1, 5),
+    "data.shift.labels": choice("", "flip"),
+    "data.shift.seed": number(0, 2**31 - 1),
     "data.device_budget": number(0),
     "data.host_budget": number(0),
     "data.workers": number(0, 1024),
