@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from tl_jax.evaluation.estimate import Estimate
 
 DARK, PALE, MARK = "#1f4e79", "#9dbcd9", "#d9822b"
 _MANY = (DARK, MARK, "#3a7d44", "#8e3b73", "#6b6b6b", "#b5a642")
@@ -14,6 +17,13 @@ _MANY = (DARK, MARK, "#3a7d44", "#8e3b73", "#6b6b6b", "#b5a642")
 def colours(n: int) -> list[str]:
     """As many colours, which people tell apart; from seven on they come again."""
     return [_MANY[i % len(_MANY)] for i in range(n)]
+
+
+def reach(estimates: Sequence[Estimate]) -> list[list[float]]:
+    """How far intervals go below and above their values, as error bars are told; none where it is unknown."""
+    below = [one.value - one.low if math.isfinite(one.low) else 0.0 for one in estimates]
+    above = [one.high - one.value if math.isfinite(one.high) else 0.0 for one in estimates]
+    return [[max(length, 0.0) for length in lengths] for lengths in (below, above)]
 
 
 @contextmanager
