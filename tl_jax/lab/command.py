@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from absl import flags as absl_flags
 
 from tl_jax import flags
+from tl_jax.completion import ConfigError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,13 +46,14 @@ def seeds(parsed: flags.Parsed) -> range:
 def execute(grid: Sequence[Run], parsed: flags.Parsed) -> Outcome | None:
     """Runs the grid, or prints what it would cost where ``--dry_run`` asks for that: then it is None. Raises
     as `runner.execute`, and ValueError where stages do not fit a network."""
-    from tl_jax.compilation import use_cache
+    from tl_jax import compilation
     from tl_jax.lab import estimate, network, runner
 
-    use_cache(parsed.config.compilation_cache)
+    compilation.use_cache(parsed.config.compilation_cache)
     network.refuse_misfits(grid)
     if parsed.flags.dry_run:
-        print(estimate.table(grid))
+        with compilation.shared():
+            print(estimate.table(grid))
         return None
     return runner.execute(grid, Path(parsed.workdir))
 
@@ -61,6 +63,14 @@ def tell(parsed: flags.Parsed, found: Summary, records: Sequence[Record] = ()) -
     from tl_jax.lab import summary
 
     print(summary.write(Path(parsed.workdir), found, records=records))
+
+
+def numbers(flag: str, texts: Sequence[str]) -> list[float]:
+    """What a flag lists. Raises `ConfigError` for what is no number."""
+    try:
+        return [float(text) for text in texts]
+    except ValueError as error:
+        raise ConfigError([Problem(flag, str(error))], "the command line") from None
 
 
 def another(argv: list[str], path: str, define: flags.Define) -> flags.Parsed:
