@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING
 from absl import flags as absl_flags
 
 from tl_jax import command
-from tl_jax.completion import ConfigError, Problem
 from tl_jax.lab import command as lab
 
 if TYPE_CHECKING:
@@ -52,8 +51,8 @@ def main(argv: list[str]) -> int:
     from tl_jax.lab import grid, rates
 
     stage = parsed.config.stages[-1]
-    lrs = _numbers("--lrs", parsed.flags.lrs) or [stage.lr * 10 ** (k / 2) for k in range(-2, 3)]
-    decays = _numbers("--decays", parsed.flags.decays) or [stage.layer_decay]
+    lrs = lab.numbers("--lrs", parsed.flags.lrs) or [stage.lr * 10 ** (k / 2) for k in range(-2, 3)]
+    decays = lab.numbers("--decays", parsed.flags.decays) or [stage.layer_decay]
     runs = grid.grid(parsed.config, variations(parsed.config, lrs, decays), lab.seeds(parsed))
     outcome = lab.execute(runs, parsed)
     if outcome is None:
@@ -97,13 +96,6 @@ def variations(config: ConfigDict, lrs: Sequence[float], decays: Sequence[float]
             patch = {f"stages[{last}].lr": float(f"{lr:.3g}"), f"stages[{last}].layer_decay": decay}
             found[name] = Variation(name, patch, {"lr": float(f"{lr:.3g}"), "decay": decay})
     return list(found.values())
-
-
-def _numbers(flag: str, texts: Sequence[str]) -> list[float]:
-    try:
-        return [float(text) for text in texts]
-    except ValueError as error:
-        raise ConfigError([Problem(flag, str(error))], "the command line") from None
 
 
 if __name__ == "__main__":

@@ -41,12 +41,10 @@ def main(argv: list[str]) -> int:
     parsed = flags.parse(argv, define=define, takes_config=False)
     wanted = versions(parsed.flags.corruptions, parsed.flags.severities)
 
-    from tl_jax.compilation import use_cache
     from tl_jax.lab import shifted, shifted_tables
 
     root = Path(parsed.workdir)
     records, missing = shifted.finished(root)
-    use_cache("auto")
     found = shifted.measured(root, records, wanted, measure=parsed.flags.measure, missing=missing)
     lab.tell(parsed, shifted_tables.told(found), records)
     return 0

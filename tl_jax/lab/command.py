@@ -87,13 +87,14 @@ def seeds(parsed: flags.Parsed) -> range:
 def execute(grid: Sequence[Run], parsed: flags.Parsed) -> Outcome | None:
     """Runs the grid, or prints what it would cost where ``--dry_run`` asks for that: then it is None. Raises
     as the engine's ``execute``, and ValueError where stages do not fit a network."""
-    from tl_jax.compilation import use_cache
+    from tl_jax import compilation
     from tl_jax.lab import estimate, network, runner
 
-    use_cache(parsed.config.compilation_cache)
+    compilation.use_cache(parsed.config.compilation_cache)
     network.refuse_misfits(grid)
     if parsed.flags.dry_run:
-        print(estimate.table(grid))
+        with compilation.shared():
+            print(estimate.table(grid))
         return None
     root, given = Path(parsed.workdir), parsed.flags
     if given.engine == "local":
@@ -110,6 +111,14 @@ def tell(parsed: flags.Parsed, found: Summary, records: Sequence[Record] = ()) -
     from tl_jax.lab import summary
 
     print(summary.write(Path(parsed.workdir), found, records=records))
+
+
+def numbers(flag: str, texts: Sequence[str]) -> list[float]:
+    """What a flag lists. Raises `ConfigError` for what is no number."""
+    try:
+        return [float(text) for text in texts]
+    except ValueError as error:
+        raise ConfigError([Problem(flag, str(error))], "the command line") from None
 
 
 def another(argv: list[str], path: str, define: flags.Define) -> flags.Parsed:

@@ -15,7 +15,7 @@ from tl_jax.data import Split
 from tl_jax.data.shift import Shift
 from tl_jax.data.sources.errors import counted
 from tl_jax.finished import Finished, open_run
-from tl_jax.lab.compare import Comparison, answers, arms, combined, predictions, rises
+from tl_jax.lab.compare import Comparison, answers, arms, combined, own_test, predictions, rises
 from tl_jax.lab.records import RECORDS, Record, Records
 from tl_jax.pooled import Fold
 from tl_jax.workdir import Workdir, WorkdirError
@@ -82,7 +82,9 @@ def measured(
     Raises ValueError where the runs cannot be compared, or pictures are not those they were measured on.
     """
     runs = {line["name"]: open_run(root / line["name"]) for line in records}
-    settings = next(iter(runs.values())).config.evaluation
+    config = next(iter(runs.values())).config
+    settings = config.evaluation
+    compilation.use_cache(config.compilation_cache)
     within = Comparison(arms(records, partial(predictions, root)), settings)
     measure, found = within.measure(measure), {}
     tests = _tests(runs)
@@ -100,13 +102,9 @@ def measured(
 def _tests(runs: Mapping[str, Finished]) -> dict[str, Split]:
     """Test splits by the fingerprint of the data that they are of."""
     found: dict[str, Split] = {}
-    for name, run in runs.items():
-        if run.fingerprint in found:
-            continue
-        own = run.data()
-        if own.fingerprint != run.fingerprint:
-            raise ValueError(f"{name}: the pictures, labels or splits are not those that it was trained on")
-        found[run.fingerprint] = own.test
+    for run in runs.values():
+        if run.fingerprint not in found:
+            found[run.fingerprint] = own_test(run)
     return found
 
 
