@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from absl import flags as absl_flags
 
 from tl_jax import command
+from tl_jax.completion import ConfigError, Problem
 from tl_jax.lab import command as lab
 
 if TYPE_CHECKING:
