@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
 import tl_jax
@@ -72,3 +74,15 @@ def test_ten_learning_rates_are_compiled_once(tmp_path: Path) -> None:
         compiled.append(compilation.counts()[0] - before)
     assert compiled[0] > 2, "a step's two programs, and those around them"
     assert compiled[1:] == [0] * 9
+
+
+def test_shared_programs_are_told_apart_by_arguments_that_they_do_not_look_at() -> None:
+    def first(one: jax.Array, other: jax.Array) -> jax.Array:
+        del other
+        return one + 1
+
+    with compilation.shared():
+        for shape in ((2,), (3,), (2,)):
+            arguments = np.zeros(4), np.zeros(shape)
+            program = compilation.compiled(jax.jit(first).lower(*arguments))
+            np.testing.assert_array_equal(program(*arguments), np.ones(4))
