@@ -163,7 +163,8 @@ def from_sources(
 
     runs: list[Run] = []
     for seed in seeds:
-        weights = {"model.pretrained": str((root / "source" / f"seed-{seed}").resolve())}
+        # All of the source's weights, also where it kept only some of its own.
+        weights = {"model.pretrained": str((root / "source" / f"seed-{seed}").resolve()), "model.keep": "all"}
         own = [Variation(one.name, {**one.patch, **weights}, one.facts) for one in variations]
         runs += grid(config, own, [seed])
     return runs

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
 import tl_jax
@@ -103,3 +105,15 @@ def test_once_makes_a_program_again_only_while_runs_share():
         assert [compilation.once("key", make), compilation.once("key", make)] == [3, 3]
         assert compilation.once("other", make) == 4
     assert compilation.once("key", make) == 5
+
+
+def test_shared_programs_are_told_apart_by_arguments_that_they_do_not_look_at() -> None:
+    def first(one: jax.Array, other: jax.Array) -> jax.Array:
+        del other
+        return one + 1
+
+    with compilation.shared():
+        for shape in ((2,), (3,), (2,)):
+            arguments = np.zeros(4), np.zeros(shape)
+            program = compilation.compiled(jax.jit(first).lower(*arguments))
+            np.testing.assert_array_equal(program(*arguments), np.ones(4))
