@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
 import tl_jax
@@ -86,3 +88,13 @@ def test_once_makes_a_program_again_only_while_runs_share():
         assert [compilation.once("key", make), compilation.once("key", make)] == [3, 3]
         assert compilation.once("other", make) == 4
     assert compilation.once("key", make) == 5
+
+
+def test_programs_that_differ_in_what_they_do_not_read_are_two() -> None:
+    """XLA's text says nothing of an argument that is not used, and yet a program takes one shape of it."""
+    used = np.ones(2, np.float32)
+    with compilation.shared():
+        for size in (2, 3):
+            unused = np.zeros(size, np.float32)
+            program = compilation.compiled(jax.jit(lambda x, y: x + 1).lower(used, unused))
+            assert program(used, unused).tolist() == [2, 2]
