@@ -74,7 +74,7 @@ def compiled(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
     with _one_at_a_time:  # what the cache takes is a setting of the process, not of the program
         if _kept is None:
             return _compile(lowered, offer=not calls)
-        # Arguments that are not looked at are not in the text, but the program is called with them.
+        # Of an argument that is not used the text says nothing, but a program takes one shape of it.
         key = f"{text}\0{lowered.in_tree}\0{lowered.in_avals}\0{lowered.out_tree}"
         digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
         if digest not in _kept:
