@@ -19,15 +19,21 @@ from tl_jax.schema import CHECKS
 
 PAGE = Path(__file__).with_name("config.md")
 MARK = "<!-- below: written by docs/config_page.py -->\n"
-GROUPS = ("config", "data", "preprocess", "augment", "model", "loss", "stage", "rule", "select")
-GROUPS += ("early_stopping", "mesh", "evaluation", "cache")
+GROUPS = ("config", "data", "shift", "preprocess", "augment", "model", "loss", "stage", "rule", "select")
+GROUPS += ("early_stopping", "mesh", "evaluation", "cache", "report")
 PATHS = {
     "config": "",
     **{path: f"{path}." for path in GROUPS[1:]},
+    "shift": "data.shift.",
     "stage": "stages[].",
     "rule": "stages[].rules[].",
 }
-TITLES = {"config": "top level", "stage": "stages[0], stages[1], …", "rule": "stages[0].rules[0], …"}
+TITLES = {
+    "config": "top level",
+    "shift": "data.shift",
+    "stage": "stages[0], stages[1], …",
+    "rule": "stages[0].rules[0], …",
+}
 
 
 def render() -> str:
@@ -58,7 +64,7 @@ def render() -> str:
 
 
 def _rows(path: str, value: Any, note: str) -> list[str]:
-    if path in LISTS or (isinstance(value, dict) and path in GROUPS):
+    if path in LISTS or (isinstance(value, dict) and f"{path}." in PATHS.values()):
         return []
     if isinstance(value, dict) and path != FREE:
         return [row for key, item in value.items() for row in _rows(f"{path}.{key}", item, note)]

@@ -23,6 +23,15 @@ import jax
 jax.jit(lambda x: x + 1)(1)
 """
 
+THREADS = """
+from pathlib import Path
+import jax
+from tl_jax import compilation
+jax.jit(lambda x: x @ x)(jax.numpy.ones((500, 500))).block_until_ready()
+names = [file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")]
+print(compilation.threads(), names.count("tf_XLAEigen"))
+"""
+
 
 ONEDNN = """
 import sys, warnings
@@ -86,3 +95,25 @@ def test_shared_programs_are_told_apart_by_arguments_that_they_do_not_look_at() 
             arguments = np.zeros(4), np.zeros(shape)
             program = compilation.compiled(jax.jit(first).lower(*arguments))
             np.testing.assert_array_equal(program(*arguments), np.ones(4))
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads in /proc")
+def test_xla_takes_the_threads_that_it_is_told() -> None:
+    flags = "--xla_force_host_platform_device_count=1"
+    environment = {**os.environ, "XLA_FLAGS": flags, compilation.THREADS: "3"}
+    told = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, env=environment)
+    assert told.stdout.split() == ["3", "3"], told.stderr
+
+
+def test_once_makes_a_program_again_only_while_runs_share():
+    made: list[str] = []
+
+    def make() -> int:
+        made.append("made")
+        return len(made)
+
+    assert [compilation.once("key", make), compilation.once("key", make)] == [1, 2]
+    with compilation.shared():
+        assert [compilation.once("key", make), compilation.once("key", make)] == [3, 3]
+        assert compilation.once("other", make) == 4
+    assert compilation.once("key", make) == 5

@@ -215,6 +215,11 @@ def test_every_problem_is_in_one_message() -> None:
         (dict(data=dict(root="/x", classes=["a", "b"]), loss=dict(class_weights=[1])), "loss.class_weights"),
         (dict(data=dict(root="/x", window=[1, 0])), "data.window"),
         (dict(model={}), 'model.arch has no "model_type"'),
+        (
+            dict(model=dict(pretrained="x", keep="last 2")),
+            "model.keep: found 'last 2' (str); allowed: \"all\"",
+        ),
+        (dict(model=dict(arch=dict(model_type="vit"), keep="stem")), "there are no weights to keep"),
         (dict(model=dict(pretrained="x", arch=[])), "model.arch: found [] (list)"),
         (dict(accumulate=5), "accumulate: found 5, which does not divide"),
         (dict(accumulate=2, mesh=dict(data=3)), "mesh.data: found 3"),

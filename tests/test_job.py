@@ -8,6 +8,7 @@ from tests import tiny
 from tl_jax.config import complete
 from tl_jax.freeze import PlanError
 from tl_jax.job import prepare
+from tl_jax.pretrained import PretrainedError
 
 
 def stages(*settings: dict) -> list[dict]:
@@ -27,6 +28,20 @@ def test_every_plan_that_cannot_be_made_is_told_before_anything_is_read(tmp_path
     assert lines[0].startswith("stages[1] 'b': rules[0].path='blocks/9/.*' matches no parameter")
     assert lines[1].startswith("stages[1] 'b': rules[1].path")
     assert lines[2] == "stages[2] 'c': train='last 7': this network has 2 blocks, so K is 1…2"
+
+
+def test_more_blocks_kept_than_there_are_is_told_before_anything_is_read(tmp_path) -> None:
+    model = dict(pretrained="embedded", keep="first 99")
+    with pytest.raises(PretrainedError, match="this network has 8 blocks, so K is 1…8"):
+        prepare(complete(tiny.config(tmp_path / "absent", model=model)))
+
+
+def test_what_is_drawn_anew_does_not_count_as_pretrained(tmp_path) -> None:
+    model = dict(pretrained="embedded", keep="first 2")
+    job = prepare(complete(tiny.config(tiny.make_folder(tmp_path), model=model)), lambda line: None)
+    kept = {path for path in {**job.base_params, **job.base_stats} if job.model.depth(path) <= 2}
+    assert job.pretrained_paths == kept
+    assert job.touched(0) >= job.base_stats.keys() - kept, "a checkpoint holds them"
 
 
 def test_a_warmup_longer_than_its_stage_in_another_unit(tmp_path) -> None:

@@ -20,7 +20,7 @@ from tl_jax.interrupt import EXIT_CODES, Interrupted, Stop
 from tl_jax.runs import run
 from tl_jax.workdir import WorkdirError
 
-FREE = {"images_per_second"}
+FREE = {"images_per_second", "seconds"}
 """What may differ between two runs: times."""
 
 
@@ -113,6 +113,26 @@ def test_stopped_again_and_again_it_ends_the_same(name, folder, tmp_path):
             stops += 1
     assert stops >= 2
     assert outcome(broken) == outcome(whole)
+
+
+def test_the_time_of_a_resumed_run_goes_on(folder, tmp_path):
+    config = tiny.config(
+        folder, stages=[dict(duration="6 steps", train="head")], select=dict(every="2 steps"), augment={}
+    )
+    with pytest.raises(Interrupted):
+        run(config, tmp_path / "w", stop=StopAfter(5))
+    before = seconds(tmp_path / "w")
+    result = run(config, tmp_path / "w")
+    after = seconds(tmp_path / "w")
+    assert 0 < len(before) < len(after) == 3
+    assert after[: len(before)] == before
+    assert 0 < after[0] < after[1] < after[2] <= result["seconds"]["train"]
+
+
+def seconds(workdir: Path) -> list[float]:
+    """Of training, at each validation."""
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [line["seconds"] for line in lines if "val/nll" in line]
 
 
 def test_asked_to_stop_twice_at_one_step_a_run_keeps_its_last_checkpoint(folder, tmp_path, monkeypatch):

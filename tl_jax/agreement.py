@@ -67,6 +67,9 @@ def _model(config: ConfigDict) -> Iterator[Problem]:
     if not config.model.pretrained and not config.model.arch.get("model_type"):
         text = 'is empty, and model.arch has no "model_type"; name weights to start from, or an architecture'
         yield Problem("model.pretrained", text)
+    elif not config.model.pretrained and config.model.keep != "all":
+        text = f"found {config.model.keep!r}, but model.pretrained is empty: there are no weights to keep"
+        yield Problem("model.keep", text)
     mean, std = config.preprocess.mean, config.preprocess.std
     if mean and std and len(mean) != len(std):
         yield Problem("preprocess.std", f"has {len(std)} numbers where preprocess.mean has {len(mean)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable
 
@@ -12,6 +13,13 @@ from tl_jax.interrupt import Interrupted
 
 EXPECTED = (ValueError, OSError, RuntimeError, ArithmeticError)
 """What bad input raises. Anything else is a fault of the program and shows its traceback."""
+
+
+def line() -> str:
+    """How this process was started, for a shell."""
+    module = getattr(sys.modules["__main__"], "__spec__", None)
+    program = ["-m", module.name.removesuffix(".__main__")] if module is not None else sys.argv[:1]
+    return shlex.join(["python", *program, *sys.argv[1:]])
 
 
 def run(main: Callable[[list[str]], int]) -> None:

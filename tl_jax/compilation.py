@@ -8,9 +8,9 @@ import math
 import os
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tl_jax import cache_folder
 
@@ -26,7 +26,9 @@ _ALL, _READ = "/jax/core/compile/backend_compile_duration", "/jax/compilation_ca
 _happened: Counter[str] = Counter()
 
 _kept: OrderedDict[bytes, jax.stages.Compiled] | None = None  # the one used last is at the end
-_MOST_KEPT = 32
+_made: OrderedDict[Hashable, Any] | None = None  # the one made last is at the end
+_MOST_KEPT, _MOST_MADE = 32, 128
+T = TypeVar("T")
 
 
 def use_cache(setting: str) -> None:
@@ -101,12 +103,46 @@ def _compile(lowered: jax.stages.Lowered, *, offer: bool) -> jax.stages.Compiled
 def shared() -> Iterator[None]:
     """While this lasts, `compiled` gives a program again that it has compiled before, also one that no cache
     on disk can take. For many runs in one process."""
-    global _kept
-    _kept = OrderedDict()
+    global _kept, _made
+    _kept, _made = OrderedDict(), OrderedDict()
     try:
         yield
     finally:
-        _kept = None
+        _kept = _made = None
+
+
+def sharing() -> bool:
+    """Whether `shared` lasts."""
+    return _made is not None
+
+
+def once(key: Hashable, make: Callable[[], T]) -> T:
+    """What ``make`` gives; while `shared` lasts, what it has given for the same key before. So a program is
+    not even traced again. ``key`` says everything that the program depends on."""
+    if _made is None:
+        return make()
+    if key not in _made:
+        made = make()  # other threads may make something else meanwhile
+        with _one_at_a_time:
+            _made[key] = made
+            while len(_made) > _MOST_MADE:
+                _made.popitem(last=False)
+    return _made[key]
+
+
+def program(function: Any, static: Hashable, *arguments: Any) -> jax.stages.Compiled:
+    """`compiled` of a jitted function for such arguments; `once` for each ``static``, which says everything
+    that the function depends on besides them."""
+    return once((static, shapes(*arguments)), lambda: compiled(function.lower(*arguments)))
+
+
+def shapes(*arguments: Any) -> Hashable:
+    """Of arguments, what a program for them depends on."""
+    import jax
+
+    leaves, tree = jax.tree.flatten(arguments)
+    each = [(leaf.shape, str(leaf.dtype), getattr(leaf, "sharding", None)) for leaf in leaves]
+    return tree, tuple(each)
 
 
 def counts() -> tuple[int, int]:
@@ -120,7 +156,13 @@ def _note(event: str, *_: float, **__: Any) -> None:
         _happened[event] += 1
 
 
+THREADS = "PJRT_NPROC"
+"""Environment variable that XLA:CPU reads: its threads, where they are not to be all processors."""
+
+
 def threads() -> int | None:
-    """Processors that this process may use. XLA:CPU takes a thread for each, and results depend on their
-    number in the last bits."""
+    """Threads of XLA:CPU: what `THREADS` says, else one for each processor that this process may use. Results
+    depend on their number in the last bits."""
+    if given := os.environ.get(THREADS):
+        return int(given)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -5,6 +5,7 @@ What a config may hold is in `tl_jax.defaults`; this is the face of the files th
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,7 +16,17 @@ from tl_jax import agreement, schema
 from tl_jax.completion import ConfigError, merge, plain_copy
 from tl_jax.flags import Parsed, parse
 
-__all__ = ["ConfigError", "Parsed", "complete", "differences", "from_json", "parse", "to_json", "validate"]
+__all__ = [
+    "ConfigError",
+    "Parsed",
+    "complete",
+    "differences",
+    "digest",
+    "from_json",
+    "parse",
+    "to_json",
+    "validate",
+]
 
 
 def complete(partial: Mapping[str, Any] | ConfigDict) -> ConfigDict:
@@ -54,6 +65,13 @@ def from_json(text: str) -> ConfigDict:
     if problems:
         raise ConfigError(problems, "the stored config, which another version may have written")
     return config
+
+
+def digest(config: ConfigDict | Mapping[str, Any]) -> str:
+    """Of what a config has computed, 16 hexadecimal digits: whether a report is written does not count."""
+    plain = json.loads(to_json(config))
+    plain.pop("report", None)
+    return hashlib.blake2b(to_json(plain).encode(), digest_size=8).hexdigest()
 
 
 def differences(a: ConfigDict | Mapping[str, Any], b: ConfigDict | Mapping[str, Any]) -> list[str]:

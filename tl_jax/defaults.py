@@ -33,6 +33,7 @@ def config() -> dict[str, Any]:
         checkpoint=dict(every="1 epochs"),
         cache=cache(),
         mesh=mesh(),
+        report=report(),
         compilation_cache="auto",  # folder of compiled programs; "auto" = the user's cache, "" = none
     )
 
@@ -51,6 +52,7 @@ def data() -> dict[str, Any]:
         fold="",  # "i/k", i in 0…k-1: part i of k is the test split
         split_seed=0,  # apart from `seed`: another seed never moves a patient
         train_fraction=1.0,  # few-label studies: this share of the training groups, by class
+        train_seed=-1,  # which groups that share holds; < 0 = split_seed
         on_group_overlap="error",  # "error" | "drop_from_train" | "resplit"
         on_bad_image="error",  # "error" | "skip"
         min_val=50,  # a given validation split smaller than this is cut again from train
@@ -59,10 +61,21 @@ def data() -> dict[str, Any]:
         canvas=0,  # pixels, side of what is kept for augmentation; 0 = chosen (8/7 of image_size)
         fit="squash",  # "squash" | "pad" | "crop": how a picture meets the square
         window=(),  # dicom: (centre, width); () = the file's own, else its full range
+        shift=shift(),
         device_budget=2_000_000_000,  # bytes of pictures kept on the device; above: streamed, always with 0
         host_budget=8_000_000_000,  # bytes kept in host memory; above: read from the cache's file
         cache="auto",  # folder of decoded pictures; "auto" = the user's cache, "" = none
         workers=2,  # decoding threads
+    )
+
+
+def shift() -> dict[str, Any]:
+    """Another distribution made from the same pictures, in all splits alike."""
+    return dict(
+        corruption="",  # what is done to pictures (`tl_jax.data.corruptions`), in this order; "" = nothing
+        severity=3,  # of every corruption
+        labels="",  # "flip": what is of class i is called i + 1, the last class the first; "" = as they are
+        seed=0,  # of what is random in a corruption; each picture's is its own
     )
 
 
@@ -90,6 +103,7 @@ def model() -> dict[str, Any]:
     return dict(
         pretrained="",  # hub id[@revision], folder, workdir of a run, "embedded"; "" = from scratch
         arch={},  # from scratch: a Hugging Face config, such as {"model_type": "resnet", …}
+        keep="all",  # of the weights: "all" | "none" | "stem" | "first K" blocks; above, they are drawn anew
         gray="repeat",  # gray pictures, colour stem: "repeat" the channel | "sum" the kernel
         dropout=0.0,  # before the head
         cache_dir="",  # of downloads; "" = the hub client's own
@@ -173,4 +187,10 @@ def evaluation() -> dict[str, Any]:
         prevalence=-1.0,  # PPV and NPV also at this prevalence; < 0 = not asked for
         bootstrap=1000,
         seed=0,
+    )
+
+
+def report() -> dict[str, Any]:
+    return dict(
+        enabled=True  # whether a run ends with report.html in its folder
     )

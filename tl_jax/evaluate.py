@@ -2,7 +2,8 @@
 
 A finished run on other labelled pictures, with its own calibration and threshold: over all of them and,
 with ``--by``, for each value of the named columns (of a CSV manifest). Every key of ``config.data``
-(docs/config.md) can be set; what is not set stays as the run had it. ``--evaluation.prevalence``,
+(docs/config.md) can be set; what is not set stays as the run had it. ``--data.shift.corruption=noise`` and
+``--data.shift.severity=5``, for one, measure it on corrupted pictures. ``--evaluation.prevalence``,
 ``--evaluation.bootstrap`` and ``--evaluation.batch_size`` can be set too. Splits and folds are not looked
 at: every picture counts.
 
@@ -67,7 +68,7 @@ def main(argv: list[str]) -> int:
     pictures, notes = data.load_labelled(settings, classes=run.classes, **run.reading, say=print)
     for line in notes:
         print(line)
-    if not any("config.data." in argument for argument in sets):
+    if not any("config.data." in argument and "data.shift." not in argument for argument in sets):
         print("note: these are the run's own pictures, those it was trained on and tuned by among them")
     groups = subgroups.find(pictures, parsed.flags.by)
     logits = run.logits(pictures, config.evaluation.batch_size)
@@ -141,9 +142,13 @@ def _limit_to_known(settings: ConfigDict, classes: tuple[str, ...]) -> None:
 
 
 def _new_folder(root: Path, settings: ConfigDict) -> Path:
-    """RUN/evaluations/<what the data are called>, with a number if that one is there already."""
+    """RUN/evaluations/<what the data are called, and how they are shifted>, with a number if that one is
+    there already."""
+    from tl_jax.data.shift import Shift
+
     named = PurePath(settings.manifest).stem if settings.manifest else PurePath(settings.root).name
     name = re.sub(r"[^\w.=+-]+", "-", named or settings.name or str(settings.source)).strip("-") or "data"
+    name = "-".join([name, *Shift.of(settings.shift).words])
     folder, number = root / "evaluations" / name, 1
     while folder.exists():
         number += 1

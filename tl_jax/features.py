@@ -80,17 +80,14 @@ def own_pictures(run: Finished) -> dict[str, Split]:
     from dataclasses import replace
 
     from tl_jax import data
-    from tl_jax.data import augment
 
-    settings, how = run.config.data, dict(run.reading)
-    at_least = how.pop("at_least")
-    how["channels"] = run.recipe.channels  # as the run itself loaded them: gray stays gray unasked
-    own = data.load(settings, **how, augmented=augment.moves_pixels(run.config.augment))
-    if own.fingerprint != run.result["data"]["fingerprint"]:
+    own = run.data()
+    if own.fingerprint != run.fingerprint:
         print("the pictures, labels or splits are not the same as when the run was trained", file=sys.stderr)
     parts = {"train": own.train, "val": own.val, "test": own.test}
+    how = {**run.reading, "channels": run.recipe.channels}
     if own.train.images.shape[1] != how["image_size"]:  # on a canvas, larger than what the network sees
-        everything, _ = data.load_labelled(settings, classes=own.classes, **how, at_least=at_least)
+        everything, _ = data.load_labelled(run.config.data, classes=own.classes, **how)
         row = {name: i for i, name in enumerate(everything.ids.tolist())}
         rows = np.array([row[name] for name in own.train.ids.tolist()])
         parts["train"] = replace(own.train, images=everything.images[rows])

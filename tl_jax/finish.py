@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from tl_jax import evaluation, pretrained, processes, sharding
-from tl_jax.backbones.anatomy import merge, split
+from tl_jax import evaluation, pretrained, processes
+from tl_jax.backbones.anatomy import Backbone, Leaves, merge, split
 from tl_jax.data import Split
 from tl_jax.evaluation import Decision
 from tl_jax.job import Job
-from tl_jax.snapshot import Best
 from tl_jax.text_table import comma_separated
 from tl_jax.workdir import Workdir, write_text
 
 
-def finish(job: Job, workdir: Workdir, best: Best, test: np.ndarray) -> dict[str, Any]:
+def finish(job: Job, workdir: Workdir, leaves: Leaves, logits: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Measures the chosen weights and writes predictions and ``model/``; the result's measures.
 
-    ``test``: what `Supply.test_logits` gives. Calibration and threshold are fitted on validation; only then
-    is the test split looked at.
+    ``leaves``: the weights and statistics, in host memory; ``logits``: what they made of ``val`` and
+    ``test``. Calibration and threshold are fitted on validation;
+    only then is the test split looked at.
     """
     settings, classes = job.config.evaluation, job.data.classes
-    logits = {"val": best.logits, "test": test}
     decision = evaluation.fit_decision(logits["val"], job.data.val.labels, classes=classes, settings=settings)
     measures = {}
     for name, pictures in (("test", job.data.test), ("val", job.data.val)):
@@ -38,11 +37,15 @@ def finish(job: Job, workdir: Workdir, best: Best, test: np.ndarray) -> dict[str
         )
         text = predictions(pictures, logits[name], classes, decision)
         write_text(workdir.predictions(name), text)
-    graph, _, _ = split(job.model)
-    model = merge(graph, sharding.fetch(best.params), sharding.fetch(best.stats))
     if processes.is_first():
-        pretrained.export(model, workdir.model, classes=classes)
+        pretrained.export_leaves(job.model.spec, leaves, workdir.model, classes=classes)
     return {**measures, "decision": decision.to_dict(), "classes": list(classes)}
+
+
+def network(job: Job, leaves: Leaves) -> Backbone:
+    """The network with the chosen weights."""
+    graph, params, stats = split(job.model)
+    return merge(graph, {path: leaves[path] for path in params}, {path: leaves[path] for path in stats})
 
 
 def predictions(pictures: Split, logits: np.ndarray, classes: Sequence[str], decision: Decision) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from ml_collections import ConfigDict
 from tl_jax import config as configs
 from tl_jax import pretrained, sharding, tasks
 from tl_jax.backbones.anatomy import Backbone, split
-from tl_jax.data import Split
+from tl_jax.data import Data, Split, augment, load
 from tl_jax.evaluation import Decision
 from tl_jax.predictor import Predictor
 from tl_jax.step import Recipe
@@ -40,10 +42,26 @@ class Finished:
 
     def logits(self, pictures: Split, batch_size: int = 0) -> np.ndarray:
         """Logits (n, K) float32 of pictures, by the run's own batch size unless another is given."""
+        return self._logits(pictures, batch_size or self.config.evaluation.batch_size)
+
+    @cached_property
+    def _logits(self) -> Callable[[Split, int], np.ndarray]:
         _, params, stats = split(self.model)
         leaves = sharding.replicate(params, self.mesh), sharding.replicate(stats, self.mesh)
-        size = batch_size or self.config.evaluation.batch_size
-        return Predictor(self.model, self.recipe, self.mesh).logits(*leaves, pictures, size)
+        return partial(Predictor(self.model, self.recipe, self.mesh).logits, *leaves)
+
+    def data(self, say: Callable[[str], None] = lambda line: None) -> Data:
+        """The run's own data, read again as training read them. They are the same if the fingerprint is that
+        of the result. Raises SourceError."""
+        how = {name: value for name, value in self.reading.items() if name != "at_least"}
+        how["channels"] = self.recipe.channels  # as the run itself loaded them: gray stays gray unasked
+        moved = augment.moves_pixels(self.config.augment)
+        return load(self.config.data, **how, augmented=moved, say=say)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the data that the run was trained on."""
+        return self.result["data"]["fingerprint"]
 
 
 def open_run(workdir: str | Path) -> Finished:

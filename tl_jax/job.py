@@ -98,6 +98,7 @@ def prepare(
         name, arch=arch, cache_dir=config.model.cache_dir or None, offline=config.model.offline
     )
     outline = pretrained.outline(facts)
+    pretrained.renewed.check(outline, config.model.keep)
     sharding.refuse_idle(split(outline)[1], mesh)
     plans = make_plans(outline, config.stages)
     for note in idle_settings(config.stages):
@@ -135,6 +136,7 @@ def prepare(
             num_classes=outputs,
             classes=data.classes,
             gray=config.model.gray,
+            keep=config.model.keep,
             preprocess=preprocess,
             **common,
         )

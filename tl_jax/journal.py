@@ -71,6 +71,42 @@ class Journal:
             if isinstance(value, int | float):
                 self._board.add_scalar(name, value, step)
 
+    def compiled(self, stage: str, each: float, seconds: float) -> None:
+        """How long a stage's step took to compile and, also in plan.txt, what it costs: ``each`` operations a
+        picture."""
+        cost = f"{each / 1e9:.3g} GFLOP a picture, forward and backward"
+        self.say(f"stage {stage!r}: compiled in {seconds:.1f} s; a step takes {cost}")
+        plan, line = self.workdir.plan.read_text(encoding="utf-8"), f"stage {stage!r}, a step: {cost}\n"
+        if line not in plan:
+            write_text(self.workdir.plan, plan + line)
+
+    def stopped_early(self, step: int, stage: str, metric: str, measurements: int) -> None:
+        """``measurements``: of ``metric`` that were no better."""
+        self.say(
+            f"stage {stage!r} stopped early at step {step}: no better {metric} in {measurements} measurements"
+        )
+
+    def stepped(
+        self, step: int, metrics: Mapping[str, Any], *, stage: str, epoch: float, rate: float
+    ) -> None:
+        """A step's metrics, as `tl_jax.step` gives them but on the host. ``rate`` in images a second."""
+        groups = {
+            f"{kind}/{name}": float(value)
+            for name, values in metrics["groups"].items()
+            for kind, value in values.items()
+        }
+        loss, length = float(metrics["loss"]), float(metrics["grad_norm"])
+        first = {"stage": stage, "epoch": epoch, "loss": loss, "grad_norm": length}
+        self.record(step, {**first, **groups, "images_per_second": rate})
+
+    def measured(
+        self, step: int, values: Mapping[str, float | None], *, stage: str, better: bool, seconds: float
+    ) -> None:
+        """A measurement on validation after so many ``seconds`` of training; ``better``: than all before."""
+        self.record(step, {**{f"val/{name}": value for name, value in values.items()}, "seconds": seconds})
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in values.items() if value is not None)
+        self.say(f"step {step:>6}  {stage}  val: {shown}{'  best so far' if better else ''}")
+
     def start_bar(self, step: int, total: int) -> None:
         if self.quiet or not self.console.is_terminal or not sys.stdout.isatty():
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -23,6 +24,18 @@ def imported(name: str, key: str) -> Callable[..., Any]:
             f"{key} is the function {name}, which cannot be imported ({error}). Define it in a module of its "
             "own, beside the config or installed, and start the command where Python finds that module"
         ) from error
+
+
+def folder(name: str, key: str) -> str:
+    """Where on the search path the module of such a function lies; ``""`` for one without a file. Raises as
+    `imported`."""
+    imported(name, key)
+    module = name.partition(":")[0]
+    file = getattr(sys.modules[module], "__file__", None)
+    if not file:
+        return ""
+    path = Path(file).absolute()
+    return str(path.parents[module.count(".") + (path.name == "__init__.py")])
 
 
 def is_importable(function: Callable[..., Any]) -> bool:

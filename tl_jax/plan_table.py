@@ -1,4 +1,4 @@
-"""The FreezePlan as a table: what is trained, how fast, and what that costs."""
+"""The FreezePlan as tables, one a stage: what is trained, how fast, and what that costs."""
 
 from __future__ import annotations
 
@@ -8,33 +8,50 @@ import jax
 
 from tl_jax import freeze, optim, sharding
 from tl_jax.freeze import FROZEN, FreezePlan, part_of
-from tl_jax.job import Job
+from tl_jax.job import Job, Outline
 from tl_jax.prefix import Cut
 from tl_jax.programs import Cost
-from tl_jax.text_table import aligned
+from tl_jax.report.table import Column, Table, Value
 
-HEADER = ("group", "parts", "parameters", "lr", "decay", "BatchNorm", "optimiser")
+COLUMNS = (
+    Column("group"),
+    Column("parts"),
+    Column("parameters"),
+    Column("lr", form=".3g"),
+    Column("decay", form="g"),
+    Column("batch_norm", "BatchNorm"),
+    Column("optimiser_mb", "optimiser, MB", form=".3g"),
+)
+"""``optimiser_mb``: of its state. A row for what is frozen, then one a trained group, from the stem up."""
 
 
 def render(job: Job, cuts: Sequence[Cut], costs: Sequence[Cost] | None = None) -> str:
     """The devices, and the plan of every stage as text, and what is kept of its prefix; with ``costs``, FLOPs
     too."""
-    every = freeze.count(job.base_params)
     lines = [sharding.describe(job.base_params, job.mesh), ""]
-    for number, (plan, stage) in enumerate(zip(job.plans, job.config.stages, strict=True)):
-        trained = freeze.count(plan.partition(job.base_params)[0])
-        lines.append(
-            f"stage {number + 1} {stage.name!r}: train={stage.train!r}, {stage.optimizer}, {stage.duration} "
-            f"= {job.durations[number]} steps, {stage.schedule} from lr {stage.lr:g}; "
-            f"{trained:,} of {every:,} parameters train ({trained / every:.2%})"
-        )
-        lines.extend(aligned([HEADER, *_rows(job, plan, number)], left=2))
+    for number, (plan, table) in enumerate(zip(job.plans, tables(job.outline, job.durations), strict=True)):
+        lines.append(table.text())
         kept = f"; {cuts[number].why}" if plan.prefix >= 0 else ""
         lines.append(f"  {below(plan, len(job.model.blocks))}{kept}")
         if costs:
             lines.append(f"  {_cost(costs[number])}")
         lines.append("")
     return "\n".join(lines).rstrip()
+
+
+def tables(outline: Outline, steps: Sequence[int]) -> list[Table]:
+    """The plan of every stage; ``steps``: how many each takes."""
+    every = freeze.count(outline.params)
+    found = []
+    for number, (plan, stage) in enumerate(zip(outline.plans, outline.config.stages, strict=True)):
+        trained = freeze.count(plan.partition(outline.params)[0])
+        title = (
+            f"stage {number + 1} {stage.name!r}: train={stage.train!r}, {stage.optimizer}, {stage.duration} "
+            f"= {steps[number]} steps, {stage.schedule} from lr {stage.lr:g}; "
+            f"{trained:,} of {every:,} parameters train ({trained / every:.2%})"
+        )
+        found.append(Table(COLUMNS, _rows(outline, plan, number), title))
+    return found
 
 
 def below(plan: FreezePlan, blocks: int) -> str:
@@ -45,27 +62,25 @@ def below(plan: FreezePlan, blocks: int) -> str:
     return f"frozen prefix: the stem{more}, {plan.prefix} of {blocks} blocks"
 
 
-def _rows(job: Job, plan: FreezePlan, number: int) -> list[tuple[str, ...]]:
-    """One row for what is frozen, then one a trained group, from the stem up."""
-    stage, params = job.config.stages[number], job.base_params
+def _rows(outline: Outline, plan: FreezePlan, number: int) -> list[tuple[Value, ...]]:
+    stage, params = outline.config.stages[number], outline.params
     trained, frozen = plan.partition(params)
     moments = optim.moments(jax.eval_shape(optim.build(stage, plan).init, trained))
     rows = []
     if frozen:
         modes = _modes(plan, {part_of(path) for path in frozen} - plan.live)
-        rows.append((FROZEN, _parts(frozen), f"{freeze.count(frozen):,}", "-", "-", modes, "-"))
+        rows.append((FROZEN, _parts(frozen), freeze.count(frozen), None, None, modes, None))
     for group in plan.groups:
         own = {path: leaf for path, leaf in params.items() if plan.labels[path] == group.name}
-        decay = f"{group.weight_decay:g}" if plan.decayed & own.keys() else "-"
         rows.append(
             (
                 group.name,
                 _parts(own),
-                f"{freeze.count(own):,}",
-                f"{stage.lr * group.lr_scale:.3g}",
-                decay,
+                freeze.count(own),
+                stage.lr * group.lr_scale,
+                group.weight_decay if plan.decayed & own.keys() else None,
                 _modes(plan, {part_of(path) for path in own}),
-                _bytes(optim.nbytes({path: moments[path] for path in own if path in moments})),
+                optim.nbytes({path: moments[path] for path in own if path in moments}) / 1e6,
             )
         )
     return rows
@@ -86,9 +101,9 @@ def _parts(paths: Iterable[str]) -> str:
     return ", ".join(text for part, text in named if part in found or (part == "blocks" and blocks))
 
 
-def _modes(plan: FreezePlan, inside: set[str]) -> str:
+def _modes(plan: FreezePlan, inside: set[str]) -> str | None:
     modes = {mode for layer, mode in plan.batch_norm.items() if part_of(layer) in inside}
-    return "/".join(sorted(modes)) or "-"
+    return "/".join(sorted(modes)) or None
 
 
 def _bytes(number: int) -> str:

@@ -27,8 +27,8 @@ RANKED = ("auroc", "average_precision")
 
 @dataclass(frozen=True)
 class Fold:
-    """A finished fold and its test predictions: ``ids`` and ``groups`` (n,) str, ``labels`` (n,) int,
-    ``logits`` (n, K); ``rows`` are those of its CSV file, under ``header``."""
+    """A finished fold, or any run, and its predictions of a split: ``ids`` and ``groups`` (n,) str,
+    ``labels`` (n,) int, ``logits`` (n, K); ``rows`` are those of its CSV file, under ``header``."""
 
     name: str
     result: dict[str, Any]
@@ -41,16 +41,17 @@ class Fold:
     rows: tuple[tuple[str, ...], ...]
 
 
-def read_fold(name: str, workdir: Workdir) -> Fold:
-    """What a finished fold left in its folder. Raises WorkdirError where that does not fit together."""
+def read_fold(name: str, workdir: Workdir, split: str = "test") -> Fold:
+    """What a finished fold left in its folder about a split. Raises WorkdirError where that does not fit
+    together."""
     result = json.loads(workdir.result.read_text(encoding="utf-8"))
     classes = result["classes"]
     number = {label: i for i, label in enumerate(classes)}
-    with open(workdir.predictions("test"), newline="", encoding="utf-8") as file:
+    with open(workdir.predictions(split), newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     k = len(classes)
     if header[-k:] != [f"logit_{label}" for label in classes]:
-        raise WorkdirError(f"{workdir.predictions('test')} does not belong to {workdir.result}")
+        raise WorkdirError(f"{workdir.predictions(split)} does not belong to {workdir.result}")
     # By place and not by name: a manifest's own columns may be called as ours are.
     return Fold(
         name=name,

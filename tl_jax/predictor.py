@@ -19,7 +19,9 @@ class Predictor:
 
     def __init__(self, model: Backbone, recipe: step.Recipe, mesh: Mesh) -> None:
         self.mesh, self.classes = mesh, recipe.classes
-        self._predict = jax.jit(partial(step.predict, inference_graph(model), recipe))
+        graph = inference_graph(model)
+        self._static = (step.predict, graph, recipe.inference)
+        self._predict = jax.jit(partial(step.predict, graph, recipe))
         self._compiled: dict[tuple[int, ...], jax.stages.Compiled] = {}
 
     def logits(
@@ -41,7 +43,7 @@ class Predictor:
             images = jax.ShapeDtypeStruct(
                 shape, pictures.images[:0].dtype, sharding=sharding.batched(self.mesh)
             )
-            self._compiled[shape] = compilation.compiled(self._predict.lower(params, stats, images))
+            self._compiled[shape] = compilation.program(self._predict, self._static, params, stats, images)
         return over(partial(self._compiled[shape], params, stats), pictures, size, self.mesh, check=check)
 
 

@@ -16,7 +16,7 @@ import jaxlib.version
 import numpy as np
 
 from tl_jax import compilation, prefix, sharding
-from tl_jax.backbones.anatomy import Leaves
+from tl_jax.backbones.anatomy import Leaves, inference_graph
 from tl_jax.data import Rows, Split, store
 from tl_jax.data.feed import eval_batches
 from tl_jax.data.mapped import release
@@ -43,6 +43,10 @@ class Program:
     @cached_property
     def compiled(self) -> jax.stages.Compiled:
         return compilation.compiled(self.lowered)
+
+    @cached_property
+    def digest(self) -> bytes:
+        return hashlib.blake2b(self.lowered.as_text().encode(), digest_size=16).digest()
 
 
 Programs = dict[tuple[Any, ...], Program]
@@ -77,17 +81,22 @@ class Pass:
         self.key = jax.jit(self._key, out_shardings=sharding.replicated(job.mesh))
         programs, wanted = {} if programs is None else programs, (self.start, self.views > 0, each)
         if wanted not in programs:
-            programs[wanted] = self._trace()
+            programs[wanted] = self._program()
         self.program = programs[wanted]
         out = self.program.lowered.out_info
         self.shape, self.dtype = (max(self.views, 1) * n, *out.shape[1:]), np.dtype(out.dtype)
 
-    def _trace(self) -> Program:
+    def _program(self) -> Program:
         shape = (self.rows, *self.pictures.images.shape[1:])
         images = jax.ShapeDtypeStruct(shape, np.uint8, sharding=self.where)
         drawn = (self.key(np.int32(0)), np.int32(0)) if self.views else ()
+        arguments = (self.params, self.stats, images, *drawn)
+        static = (prefix.function, inference_graph(self.job.model), repr(self.job.recipe), self.start)
         function = jax.jit(prefix.function(self.job, self.start))
-        return Program(function.lower(self.params, self.stats, images, *drawn))
+        return compilation.once(
+            (static, prefix.dtype(self.job.config), compilation.shapes(*arguments)),
+            lambda: Program(function.lower(*arguments)),
+        )
 
     @property
     def nbytes(self) -> int:
@@ -128,7 +137,7 @@ class Pass:
             *(self.name, data.fingerprint, self.shape, str(self.dtype), drawn),
         )
         digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=16)
-        digest.update(self.program.lowered.as_text().encode())
+        digest.update(self.program.digest)
         for name in self.pictures.ids.tolist():
             digest.update(f"\0{name}".encode())
         for path, leaf in sorted({**self.params, **self.stats}.items()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -20,9 +21,11 @@ from tl_jax.job import Job, Outline
 class Program:
     """The two halves of a step (`tl_jax.step`): ``gradients`` of a batch, or ``micro`` for each piece of it
     (`accumulate`), then the ``update``. The latter two overwrite their state in place; none does the frozen
-    leaves. ``state``: the shapes and layouts of what they pass on."""
+    leaves. ``state``: the shapes and layouts of what they pass on; ``static``: all that they depend on
+    besides their arguments."""
 
     state: step.State
+    static: tuple[Hashable, ...]
     gradients: Any
     micro: Any
     update: Any
@@ -39,8 +42,10 @@ def build(job: Job, number: int, start: int | None = None) -> Program:
     # Stated, so that a step's state has the layout the next step was compiled for.
     state = sharding.layouts(shapes, job.mesh)
     everywhere = sharding.replicated(job.mesh)
+    settings = repr(job.config.stages[number].to_dict())
     return Program(
         shapes,
+        (graph, repr(recipe), repr(plan), settings, share, job.mesh),
         jax.jit(
             partial(step.gradient_step, graph, recipe), out_shardings=(state.params, state.stats, everywhere)
         ),

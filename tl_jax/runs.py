@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
+from tl_jax import command, evaluation, named, plan_table, prefix, processes, run_report, sharding, version
 from tl_jax import config as configs
-from tl_jax import evaluation, named, plan_table, prefix, processes
-from tl_jax.compilation import counts, use_cache
+from tl_jax.compilation import counts, sharing, use_cache
 from tl_jax.early import Early
-from tl_jax.finish import finish
+from tl_jax.finish import finish, network
 from tl_jax.freeze import count
 from tl_jax.interrupt import Stop, listening
 from tl_jax.job import Job, prepare
 from tl_jax.journal import Journal
+from tl_jax.prefix import Cut
+from tl_jax.report.evidence import Evidence
+from tl_jax.snapshot import Best, Progress
 from tl_jax.train import Trainer
 from tl_jax.workdir import Workdir, WorkdirError, write_json, write_text
+
+log = logging.getLogger("tl_jax")
 
 LOCAL = ("compilation_cache", "data.workers", "model.cache_dir", "model.offline")
 """Settings that may differ between the processes of one run: they change where things lie on a host."""
 
-NEUTRAL = (*LOCAL, "cache.dir", "data.cache", "mesh.data", "mesh.fsdp")
+NEUTRAL = (*LOCAL, "cache.dir", "data.cache", "mesh.data", "mesh.fsdp", "report.enabled")
 """Settings that may differ when a run goes on: they do not change what is computed."""
 
 
@@ -50,11 +57,13 @@ def run(config: Any, workdir: str | Path, *, stop: Stop | None = None, quiet: bo
     with ExitStack() as opened:
         folder, first = Workdir(workdir), processes.is_first()
         signals = opened.enter_context(listening(processes.highest()))
-        finished = processes.from_first(lambda: _claim(folder, config, opened))
+        finished = processes.from_first(lambda: claim(folder, config, opened))
         own = folder if first else opened.enter_context(folder.elsewhere())
         journal = opened.enter_context(closing(Journal(own, quiet=quiet or not first)))
         if finished is not None:
             journal.say(f"{folder.root} holds a finished run; nothing to do. Result: {folder.result}")
+            if folder.report.exists():
+                journal.say(f"report: {folder.report}")
             return finished
         _say_what_stays_here(config, journal)
         return _run(config, own, journal, stop or signals)
@@ -65,11 +74,25 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
     use_cache(config.compilation_cache)
     before = counts()
     early = Early()
-    job = prepare(config, journal.say, ahead=None if _has_begun(folder) else early.begin)
+    # Among runs that share programs, this one has most likely been made.
+    ahead = None if _has_begun(folder) or sharing() else early.begin
+    job = prepare(config, journal.say, ahead=ahead)
     _refuse_others_inputs(job)
+    cuts = prefix.cuts(job)
+    describe(job, cuts, folder, journal)
+    trainer = Trainer(job, cuts, folder, journal, stop, early)
+    best = trainer.run()
+    assert trainer.progress.best is not None
+    test = trainer.supply.test_logits(best, trainer.progress.best["stage"])
+    compiled, read = (now - then for now, then in zip(counts(), before, strict=True))
+    journal.say(f"XLA compiled {compiled} programs; {read} were kept from an earlier run and read")
+    return conclude(job, folder, journal, trainer.progress, best, test, began)
+
+
+def describe(job: Job, cuts: Sequence[Cut], folder: Workdir, journal: Journal) -> None:
+    """Says and writes what became of the weights, and what the stages will do."""
     journal.say(job.load_report.summary())
     write_text(folder.load_report, job.load_report.table() + "\n")
-    cuts = prefix.cuts(job)
     for note in prefix.notes(job):
         journal.say(note)
     text = plan_table.render(job, cuts)
@@ -77,16 +100,21 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
         write_text(folder.plan, text + "\n\n")
     journal.say(text)
 
-    trainer = Trainer(job, cuts, folder, journal, stop, early)
-    best = trainer.run()
-    assert trainer.progress.best is not None
-    test = trainer.supply.test_logits(best, trainer.progress.best["stage"])
-    measures = finish(job, folder, best, test)
 
-    compiled, read = (now - then for now, then in zip(counts(), before, strict=True))
-    journal.say(f"XLA compiled {compiled} programs; {read} were kept from an earlier run and read")
-
-    progress = trainer.progress
+def conclude(
+    job: Job,
+    folder: Workdir,
+    journal: Journal,
+    progress: Progress,
+    best: Best,
+    test: np.ndarray,
+    began: float,
+) -> dict[str, Any]:
+    """Ends a trained run: measures the ``best`` weights, writes all that a finished folder holds, and says
+    it; the result. ``test``: the weights' logits (n, K) of the test split; ``began``: by `time.monotonic`."""
+    config, logits = job.config, {"val": best.logits, "test": test}
+    leaves = sharding.fetch({**best.params, **best.stats})
+    measures = finish(job, folder, leaves, logits)
     result = {
         **measures,
         "best": progress.best,
@@ -113,9 +141,12 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
             "fingerprint": job.data.fingerprint,
             "notes": list(job.data.notes),
             "caveat": job.data.caveat,
+            "counts": job.data.counts(),
         },
         "seed": config.seed,
-        "versions": {"jax": jax.__version__},
+        "config": configs.digest(config),
+        "command": command.line(),
+        "versions": version.versions(),
     }
     write_json(folder.result, result)
     journal.say(f"validation, weights of step {progress.best and progress.best['step']}:")
@@ -125,8 +156,26 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
     if job.data.caveat:
         journal.say(f"Remember: {job.data.caveat}.")
     journal.say(f"result: {folder.result}")
+    if config.report.enabled and processes.is_first():
+        _report(folder, lambda: run_report.of_job(job, folder, result, logits, network(job, leaves)), journal)
     processes.meet()  # the first has written all of it
     return result
+
+
+def _report(folder: Workdir, gather: Callable[[], Evidence], journal: Journal) -> None:
+    """Writes report.html. The run is finished whether or not that can be done."""
+    try:
+        run_report.write(folder, gather())
+    except Exception as error:
+        log.warning(
+            "no report (%s: %s); the run itself is finished, and python -m tl_jax.report --workdir=%s tries "
+            "again",
+            type(error).__name__,
+            error,
+            folder.root,
+        )
+    else:
+        journal.say(f"report: {folder.report}")
 
 
 def _refuse_others_inputs(job: Job) -> None:
@@ -150,9 +199,9 @@ def _say_what_stays_here(config: ConfigDict, journal: Journal) -> None:
             )
 
 
-def _claim(folder: Workdir, config: ConfigDict, opened: ExitStack) -> dict[str, Any] | None:
-    """Locks the folder and makes it this config's own, or makes sure that it already is. The result, if the
-    run is finished."""
+def claim(folder: Workdir, config: ConfigDict, opened: ExitStack) -> dict[str, Any] | None:
+    """Locks the folder, until ``opened`` is closed, and makes it this config's own, or makes sure that it
+    already is. The result, if the run is finished."""
     opened.enter_context(folder.locked())
     refuse_others(folder, config)
     if not _has_begun(folder):

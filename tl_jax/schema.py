@@ -26,6 +26,9 @@ TASKS = ("classification",)
 SOURCES = ("folder", "csv", "tfds", "dicom")
 """The kinds of data that `tl_jax.data` reads."""
 
+CORRUPTIONS = ("contrast", "brightness", "noise", "blur")
+"""The names in `tl_jax.data.corruptions.CORRUPTIONS`, which imports jax as well."""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -100,6 +103,14 @@ def expression(*, empty: bool) -> Check:
     return Check(words, lambda value: (empty or value != "") and explain(value) is None, explain=explain)
 
 
+def joined(*names: str) -> Check:
+    """Some of the names joined by "+", or none."""
+    words = (
+        " | ".join(f'"{name}"' for name in names) + f', several as "{names[0]}+{names[1]}", or "" for none'
+    )
+    return Check(words, lambda value: value == "" or set(value.split("+")) <= set(names), names)
+
+
 def _is_fold(value: str) -> bool:
     match = re.fullmatch(r"(\d{1,4})/(\d{1,4})", value)
     return value == "" or bool(match and int(match[1]) < int(match[2]) >= 2)
@@ -112,6 +123,7 @@ def _is_threshold(value: str) -> bool:
 
 _WEIGHTS = 'a tuple of one number above 0 a class | "balanced" | () for all one'
 _TRAIN = ("head", "last K", "level K", "all", "norms", "biases")
+_KEEP = ("all", "none", "stem", "first K")
 _BATCH_NORM = ("auto", "frozen", "adapt", "train")
 _SHARE = number(0, 1, above=True, below=True)
 _RATE = number(0, 1, below=True)
@@ -136,6 +148,7 @@ CHECKS: Mapping[str, Check] = {
     "data.fold": Check('"i/k" with i in 0…k-1 and k ≥ 2, such as "0/5", or ""', _is_fold),
     "data.split_seed": number(0, 2**31 - 1),
     "data.train_fraction": number(0, 1, above=True),
+    "data.train_seed": number(-1, 2**31 - 1),
     "data.on_group_overlap": choice("error", "drop_from_train", "resplit"),
     "data.on_bad_image": choice("error", "skip"),
     "data.min_val": number(0),
@@ -147,6 +160,10 @@ CHECKS: Mapping[str, Check] = {
         "(centre, width) with width > 0, or () for the file's own",
         lambda v: not v or (len(v) == 2 and v[1] > 0),
     ),
+    "data.shift.corruption": joined(*CORRUPTIONS),
+    "data.shift.severity": number(1, 5),
+    "data.shift.labels": choice("", "flip"),
+    "data.shift.seed": number(0, 2**31 - 1),
     "data.device_budget": number(0),
     "data.host_budget": number(0),
     "data.workers": number(0, 1024),
@@ -167,6 +184,11 @@ CHECKS: Mapping[str, Check] = {
     "augment.erase": number(0, 1),
     "augment.mixup": number(0),
     "augment.cutmix": number(0),
+    "model.keep": Check(
+        " | ".join(f'"{name}"' for name in _KEEP) + ", K from 1",
+        lambda value: bool(re.fullmatch(r"all|none|stem|first [1-9]\d*", value)),
+        _KEEP,
+    ),
     "model.gray": choice("repeat", "sum"),
     "model.dropout": _RATE,
     "loss.label_smoothing": _RATE,

@@ -16,6 +16,7 @@ import numpy as np
 
 from tl_jax import checkpoint, compilation, optim, sharding
 from tl_jax.backbones.anatomy import Leaves
+from tl_jax.evaluation import is_better
 from tl_jax.job import Job
 from tl_jax.workdir import Workdir, WorkdirError
 
@@ -40,6 +41,22 @@ class Progress:
     seconds: float = 0.0
     prefix_seconds: float = 0.0
     flops: float = 0.0
+
+    def measure(self, stage: int, value: float | None, metric: str, *, min_delta: float) -> bool:
+        """Takes in what was measured now; whether it is the best so far."""
+        better = self.best is None or is_better(metric, value, self.best["value"])
+        if better:
+            self.best = {"step": self.step, "stage": stage, "value": value}
+        if self.stage_best is None or is_better(metric, value, self.stage_best, min_delta=min_delta):
+            self.stage_best, self.failed = value, 0
+        else:
+            self.failed += 1
+        self.measured = self.step
+        return better
+
+    def end_stage(self) -> None:
+        self.ends.append(self.step)
+        self.stage_best, self.failed = None, 0
 
     @property
     def stage(self) -> int:

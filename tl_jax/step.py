@@ -87,6 +87,12 @@ class Recipe:
     augment: Mapping[str, Any] = field(default_factory=dict)
     start: int | None = None
 
+    @property
+    def inference(self) -> tuple[Any, ...]:
+        """What a forward pass depends on, as a key."""
+        facts = self.task, self.classes, self.size, self.channels, self.mean, self.std
+        return (*facts, self.precision, self.start)
+
 
 def inputs(images: jax.Array, recipe: Recipe) -> jax.Array:
     """Stored uint8 pictures (B, size, size, c) → normalised float32 (B, size, size, channels)."""
@@ -125,6 +131,18 @@ def prefix(
     return found["x"] if isinstance(found, Mapping) else found
 
 
+def shown(
+    recipe: Recipe, images: jax.Array, target: jax.Array, picture_key: jax.Array, mix_key: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Stored training pictures (B, h, w, c) uint8 as the network is shown them, augmented, normalised and
+    mixed, (B, size, size, channels) float32; and their targets (B, K), mixed likewise."""
+    images = augment.augment(images, picture_key, recipe.augment, size=recipe.size)
+    images = augment.normalise(images, recipe.mean, recipe.std, recipe.channels)
+    return augment.mix(
+        images, target, mix_key, mixup=recipe.augment["mixup"], cutmix=recipe.augment["cutmix"]
+    )
+
+
 def _outputs(model: Any, x: jax.Array, recipe: Recipe, key: jax.Array | None = None) -> jax.Array:
     if recipe.start is None:
         return model(x, key=key)
@@ -152,11 +170,7 @@ def gradients(
     if recipe.start is not None:
         x = batch["image"]
     else:
-        images = augment.augment(batch["image"], picture_key, recipe.augment, size=recipe.size)
-        images = augment.normalise(images, recipe.mean, recipe.std, recipe.channels)
-        images, target = augment.mix(
-            images, target, mix_key, mixup=recipe.augment["mixup"], cutmix=recipe.augment["cutmix"]
-        )
+        images, target = shown(recipe, batch["image"], target, picture_key, mix_key)
         x = _cast_array(images, recipe)
 
     def objective(params: Leaves) -> tuple[jax.Array, Leaves]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -53,31 +54,31 @@ class Stepper:
 
     def compile(self, state: step.State, fixed: step.Fixed, batch: Batch, at: int) -> None:
         """Compiles what a step calls; from then on ``flops`` are the floating-point operations of a step."""
-        hyper, key, number = self._hyper(at), self.key, np.int32(at)
+        hyper, key, number = self.hyper(at), self.key, np.int32(at)
         if self.parts == 1:
-            first = self.program.gradients.lower(state, fixed, *batch, key, number, hyper.l2_sp)
+            function, arguments = self.program.gradients, (state, fixed, *batch, key, number, hyper.l2_sp)
         else:
             total, piece = jax.tree.map(jnp.zeros_like, state.params), next(self._pieces(batch))
-            first = self.program.micro.lower(
-                state, total, fixed, *piece, key, number, np.int32(0), hyper.l2_sp
-            )
+            function = self.program.micro
+            arguments = (state, total, fixed, *piece, key, number, np.int32(0), hyper.l2_sp)
         with ThreadPoolExecutor(2) as pool:
-            first = pool.submit(compilation.compiled, first)
+            first = pool.submit(self._compiled, "first", function, arguments)
             update = self.early.take(self.number, state)
             if update is None:
-                lowered = self.program.update.lower(state, state.params, hyper)
-                update = pool.submit(compilation.compiled, lowered)
+                arguments = (state, state.params, hyper)
+                update = pool.submit(self._compiled, "update", self.program.update, arguments)
             self.first, self.update = first.result(), update.result()
         on_each = self.parts * programs.flops(self.first) + programs.flops(self.update)
         self.flops = on_each * self.job.mesh.size
 
     def __call__(
-        self, state: step.State, fixed: step.Fixed, batch: Batch, at: int
+        self, state: step.State, fixed: step.Fixed, batch: Batch, at: int, hyper: step.Hyper | None = None
     ) -> tuple[step.State, step.Metrics]:
-        """Step ``at`` of the run. ``state`` is overwritten; use the one that comes back."""
+        """Step ``at`` of the run, with its own numbers or those of ``hyper``. ``state`` is overwritten; use
+        the one that comes back."""
         assert self.first is not None, "compile comes first"
         assert self.update is not None
-        hyper = self._hyper(at)
+        hyper = hyper or self.hyper(at)
         if self.parts == 1:
             grads, stats, loss = self.first(state, fixed, *batch, self.key, np.int32(at), hyper.l2_sp)
             state, metrics = self.update(replace(state, stats=stats), grads, hyper)
@@ -92,7 +93,11 @@ class Stepper:
         state, metrics = self.update(state, total, hyper)
         return state, {"loss": loss, **metrics}
 
-    def _hyper(self, at: int) -> step.Hyper:
+    def _compiled(self, half: str, function: Any, arguments: tuple[Any, ...]) -> jax.stages.Compiled:
+        return compilation.program(function, (half, *self.program.static), *arguments)
+
+    def hyper(self, at: int) -> step.Hyper:
+        """The numbers of step ``at``, as the config has them."""
         within = at - self.start
         return schedule.hyper(self.job.config, self.settings, self.plan, within, self.length, self.warmup)
 

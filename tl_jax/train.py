@@ -18,7 +18,7 @@ import numpy as np
 from tl_jax import optim, sharding, step
 from tl_jax.backbones.anatomy import Leaves
 from tl_jax.early import Early
-from tl_jax.evaluation import is_better, quick
+from tl_jax.evaluation import quick
 from tl_jax.interrupt import Interrupted, Stop
 from tl_jax.job import Job
 from tl_jax.journal import Journal
@@ -27,7 +27,7 @@ from tl_jax.prefix import Cut
 from tl_jax.snapshot import Best, Progress, Snapshot, Snapshots
 from tl_jax.stepper import Batch, Stepper
 from tl_jax.supply import Supply
-from tl_jax.workdir import Workdir, write_text
+from tl_jax.workdir import Workdir
 
 
 class Trainer:
@@ -60,6 +60,11 @@ class Trainer:
 
     def run(self) -> Best:
         """Trains to the end; the best measurement."""
+        self.reach(len(self.job.plans))
+        return self.snapshots.best(self.progress)
+
+    def reach(self, stage: int) -> Snapshot:
+        """Trains, from where the run is, until ``stage`` is to begin; what that begins with."""
         try:
             snapshot = self.snapshots.resume(self.journal.say)
             if snapshot is not None:
@@ -69,11 +74,28 @@ class Trainer:
             self.clock = Clock(self.progress)
             self.journal.open(self.progress.step, self.progress.measured)
             self.journal.start_bar(self.progress.step, self._total())
-            while self.progress.stage < len(self.job.plans):
+            while self.progress.stage < stage:
                 snapshot = self._stage(self.progress.stage, snapshot)
         finally:
             self.supply.close()
-        return self.snapshots.best(self.progress)
+        return snapshot
+
+    def begin(self, number: int, snapshot: Snapshot) -> Stepper:
+        """Makes everything ready for the steps of a stage, from its start or from the middle."""
+        with self.clock.paused():
+            self._enter(number, snapshot)
+        snapshot = self._snapshot()
+        # Work of the training, which counts as its time but says nothing of the pace of steps.
+        self.progress.prefix_seconds += self.supply.begin(number, snapshot.params, snapshot.stats)
+        self.clock.lap()
+        return Stepper(
+            self.job,
+            number,
+            start=self.progress.stage_start,
+            key=self.key,
+            behind=self.supply.behind,
+            early=self.early,
+        )
 
     def _stage(self, number: int, snapshot: Snapshot) -> Snapshot:
         """Trains one stage, from its start or from the middle, and returns what it hands on.
@@ -83,20 +105,7 @@ class Trainer:
         a stage is saved as the last snapshot of the stage with its end recorded.
         """
         progress, name = self.progress, self._name(number)
-        with self.clock.paused():
-            self._enter(number, snapshot)
-        snapshot = self._snapshot()
-        # Work of the training, which counts as its time but says nothing of the pace of steps.
-        progress.prefix_seconds += self.supply.begin(number, snapshot.params, snapshot.stats)
-        self.clock.lap()
-        stepper = Stepper(
-            self.job,
-            number,
-            start=progress.stage_start,
-            key=self.key,
-            behind=self.supply.behind,
-            early=self.early,
-        )
+        stepper = self.begin(number, snapshot)
         end = progress.stage_start + self.job.durations[number]
         metrics: step.Metrics | None = None
         self.stop.graceful = True
@@ -104,12 +113,11 @@ class Trainer:
             if progress.measured < progress.step and self._is_measure_due(end):
                 with self.clock.paused(self.state):
                     if metrics is not None:
-                        self._refuse_divergence(metrics, name)
+                        refuse_divergence(metrics, progress.step, name)
                     self._measure(number)
                 if 0 < self.config.early_stopping.patience <= progress.failed:
-                    self.journal.say(
-                        f"stage {name!r} stopped early at step {progress.step}: no better "
-                        f"{self.config.select.metric} in {progress.failed} measurements"
+                    self.journal.stopped_early(
+                        progress.step, name, self.config.select.metric, progress.failed
                     )
                     end = progress.step
             if progress.step >= end:
@@ -123,8 +131,7 @@ class Trainer:
                 self._log(number, metrics)
             self.journal.advance(progress.step, total=self._total(), stage=name)
         self.stop.graceful = False
-        progress.ends.append(progress.step)
-        progress.stage_best, progress.failed = None, 0
+        progress.end_stage()
         handed_on = self._snapshot()
         with self.clock.paused(self.state):
             self.snapshots.save(handed_on, number)
@@ -169,12 +176,7 @@ class Trainer:
         began = time.monotonic()
         stepper.compile(self.state, self.fixed, batch, self.progress.step)
         each = stepper.flops / self.config.batch_size
-        cost = f"{each / 1e9:.3g} GFLOP a picture, forward and backward"
-        seconds = time.monotonic() - began
-        self.journal.say(f"stage {stage!r}: compiled in {seconds:.1f} s; a step takes {cost}")
-        plan, line = self.workdir.plan.read_text(encoding="utf-8"), f"stage {stage!r}, a step: {cost}\n"
-        if line not in plan:
-            write_text(self.workdir.plan, plan + line)
+        self.journal.compiled(stage, each, time.monotonic() - began)
 
     def _is_measure_due(self, end: int) -> bool:
         return self.progress.step % self.measure_every == 0 or self.progress.step >= end
@@ -187,21 +189,13 @@ class Trainer:
         stats = {path: snapshot.ema.get(path, leaf) for path, leaf in snapshot.stats.items()}
         logits = self.supply.val_logits(params, stats, lambda: self._leave_if_asked(number))
         values = quick(logits, self.supply.val.labels, positive=self.job.positive)
-        value = values[metric]
-        better = progress.best is None or is_better(metric, value, progress.best["value"])
+        delta = self.config.early_stopping.min_delta
+        better = progress.measure(number, values[metric], metric, min_delta=delta)
         if better:
             self.snapshots.save_best(progress.step, number, Best(params, stats, logits))
-            progress.best = {"step": progress.step, "stage": number, "value": value}
-        reference, delta = progress.stage_best, self.config.early_stopping.min_delta
-        if reference is None or is_better(metric, value, reference, min_delta=delta):
-            progress.stage_best, progress.failed = value, 0
-        else:
-            progress.failed += 1
-        progress.measured = progress.step
-        self.journal.record(progress.step, {f"val/{name}": found for name, found in values.items()})
-        shown = "  ".join(f"{name} {found:.4f}" for name, found in values.items() if found is not None)
-        mark = "  best so far" if better else ""
-        self.journal.say(f"step {progress.step:>6}  {self._name(number)}  val: {shown}{mark}")
+        self.journal.measured(
+            progress.step, values, stage=self._name(number), better=better, seconds=progress.seconds
+        )
 
     def _leave_if_asked(self, number: int) -> None:
         """Saves and leaves if a signal came; a measurement under way is made again on resuming."""
@@ -229,38 +223,12 @@ class Trainer:
         at, batch = self.progress.step, self.config.batch_size
         stage = self._name(number)
         rate = self.clock.lap() * batch
-        self._refuse_divergence(metrics, stage)
+        refuse_divergence(metrics, at, stage)
+        epoch = at * batch / len(self.job.data.train)
+        self.journal.stepped(at, metrics, stage=stage, epoch=epoch, rate=rate)
         loss = float(metrics["loss"])
-        groups = {
-            f"{kind}/{name}": float(value)
-            for name, values in metrics["groups"].items()
-            for kind, value in values.items()
-        }
-        self.journal.record(
-            at,
-            {
-                "stage": stage,
-                "epoch": at * batch / len(self.job.data.train),
-                "loss": loss,
-                "grad_norm": float(metrics["grad_norm"]),
-                **groups,
-                "images_per_second": rate,
-            },
-        )
         left = (self._total() - at) * batch / max(rate, 1e-9)
         self.journal.pace(at, total=self._total(), stage=stage, loss=loss, rate=rate, left=left)
-
-    def _refuse_divergence(self, metrics: step.Metrics, stage: str) -> None:
-        """Raises FloatingPointError where the last step's loss or gradient is not finite. The weights may be
-        lost while outputs still look sane: a ReLU may make 0 of NaN."""
-        found = {"loss": float(metrics["loss"]), "gradient's norm": float(metrics["grad_norm"])}
-        for name, value in found.items():
-            if not np.isfinite(value):
-                raise FloatingPointError(
-                    f"the {name} is {value} at step {self.progress.step} (stage {stage!r}): the learning "
-                    "rate is probably too high, or the precision too low. Lower stages[…].lr or lengthen "
-                    "stages[…].warmup, and choose a new --workdir."
-                )
 
     def _total(self) -> int:
         """Steps of the whole run, as far as is known now."""
@@ -268,3 +236,16 @@ class Trainer:
 
     def _name(self, number: int) -> str:
         return self.config.stages[number].name
+
+
+def refuse_divergence(metrics: step.Metrics, at: int, stage: str) -> None:
+    """Raises FloatingPointError where the loss or the gradient of step ``at`` is not finite. The weights may
+    be lost while outputs still look sane: a ReLU may make 0 of NaN."""
+    found = {"loss": float(metrics["loss"]), "gradient's norm": float(metrics["grad_norm"])}
+    for name, value in found.items():
+        if not np.isfinite(value):
+            raise FloatingPointError(
+                f"the {name} is {value} at step {at} (stage {stage!r}): the learning rate is probably too "
+                "high, or the precision too low. Lower stages[…].lr or lengthen stages[…].warmup, and choose "
+                "a new --workdir."
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import platform
 from functools import cache
 from pathlib import Path
 
@@ -20,3 +21,10 @@ def code() -> str:
     except importlib.metadata.PackageNotFoundError:  # a folder that nobody has installed
         version = "0"
     return f"{version}+{digest.hexdigest()}"
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Name → version of what computes a result: `code`, Python, and the libraries below."""
+    found = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy")}
+    return {"tl_jax": code(), "python": platform.python_version(), **found}

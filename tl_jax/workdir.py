@@ -16,6 +16,10 @@ class WorkdirError(RuntimeError):
     """A workdir that cannot serve this run; the message says what to do."""
 
 
+class LockedError(WorkdirError):
+    """A workdir in which another process is running."""
+
+
 class Workdir:
     """Paths in a run's folder."""
 
@@ -31,6 +35,7 @@ class Workdir:
         self.best = self.root / "checkpoints" / "best"
         self.model = self.root / "model"
         self.result = self.root / "result.json"
+        self.report = self.root / "report.html"
 
     def predictions(self, split: str) -> Path:
         return self.root / f"predictions_{split}.csv"
@@ -55,7 +60,7 @@ class Workdir:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise WorkdirError(
+                raise LockedError(
                     f"another process is running in {self.root}; wait for it or choose another --workdir "
                     "(processes of one job need --distributed: docs/devices.md)"
                 ) from None

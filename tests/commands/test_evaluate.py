@@ -145,6 +145,30 @@ def discs(config) -> Table:
     )
 
 
+def test_shifted_versions_of_the_same_pictures(finished, by_csv, photographs, capsys):
+    own = call(finished, *by_csv)["overall"]
+    flipped = call(finished, *by_csv, "--data.shift.labels=flip")
+    assert flipped["overall"]["accuracy"]["value"] == pytest.approx(1 - own["accuracy"]["value"])
+    assert flipped["overall"]["auroc"]["value"] == pytest.approx(1 - own["auroc"]["value"])
+    assert (
+        "labels are shifted: what is healthy is called sick, what is sick is called healthy"
+        in flipped["notes"]
+    )
+    noisy = call(finished, *by_csv, "--data.shift.corruption=noise+contrast", "--data.shift.severity=5")
+    assert noisy["overall"]["n"] == own["n"]
+    assert noisy["overall"]["nll"]["value"] != own["nll"]["value"]
+    assert noisy["data"]["shift"]["severity"] == 5
+    capsys.readouterr()
+    call(finished, "--data.shift.corruption=blur")
+    assert (finished / "evaluations" / f"{photographs.name}-blur-3").is_dir()
+    printed = capsys.readouterr().out
+    assert "pictures are corrupted: blur, severity 3" in printed
+    assert "these are the run's own pictures" in printed
+    with pytest.raises(SystemExit):
+        call(finished, "--data.shift.corruption=fogg")
+    assert '"contrast" | "brightness"' in capsys.readouterr().err
+
+
 def test_flags_are_rewritten_at_their_start_only(finished, photographs, tmp_path):
     copy = tmp_path / "r" / "a-config.data.b"
     copy.parent.mkdir()

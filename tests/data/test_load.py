@@ -136,6 +136,14 @@ def test_a_fraction_trains_on_less_and_measures_the_same():
     assert part.fingerprint != whole.fingerprint
 
 
+def test_a_share_of_its_own_seed_moves_no_picture_that_is_measured():
+    one, other, same = (read(table(LABELS), train_fraction=0.25, train_seed=seed) for seed in (1, 2, 0))
+    assert set(one.train.ids) != set(other.train.ids)
+    for name in ("val", "test"):
+        assert np.array_equal(getattr(one, name).ids, getattr(other, name).ids)
+    assert np.array_equal(same.train.ids, read(table(LABELS), train_fraction=0.25).train.ids)
+
+
 def test_labels_that_train_lacks_are_errors_before_anything_is_decoded():
     labels = ["a", "b"] * 20 + ["a", "c"] * 5 + ["a", "d"] * 5
     rows = table(labels, splits=GIVEN)

@@ -57,3 +57,20 @@ def test_what_cannot_be_meant(file, tmp_path):
         command(file, tmp_path, "--lrs=1e-3,fast")
     with pytest.raises(ConfigError, match=r"lr-0.001-decay-3, stages\[0\].layer_decay"):
         command(file, tmp_path, "--lrs=1e-3", "--decays=3")
+
+
+def test_a_range_test(file, tmp_path, capsys):
+    assert command(file, tmp_path, "--find", "--find_from=1e-6", "--find_to=100", "--find_steps=40") == 0
+    printed = capsys.readouterr().out
+    found = json.loads((tmp_path / "find.json").read_text())
+    assert found["own"] == 1e-3
+    assert len(found["curve"]["losses"]) == len(found["curve"]["rates"]) <= 40
+    assert found["verdict"] in printed
+    assert "learning rate" in (tmp_path / "find.txt").read_text()
+    assert (tmp_path / "find.png").stat().st_size > 10_000
+    assert not (tmp_path / "runs.jsonl").exists(), "no grid is run"
+
+
+def test_a_range_test_has_no_grid(file, tmp_path):
+    with pytest.raises(ConfigError, match=r"(?s)--lrs.*--dry_run.*--find_to"):
+        command(file, tmp_path, "--find", "--lrs=1e-3", "--dry_run", "--find_to=1e-9")

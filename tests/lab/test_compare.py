@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tl_jax.evaluation import Decision
-from tl_jax.lab.compare import Comparison, holm, rises
+from tl_jax.lab.compare import Comparison, combined, holm, rises
 from tl_jax.pooled import Fold
 
 SETTINGS = SimpleNamespace(bootstrap=400, seed=0)
@@ -83,6 +83,22 @@ def test_intervals_hold_what_they_promise():
         found = Comparison(made, SimpleNamespace(bootstrap=200, seed=trial)).difference("a", "b", "auroc")
         held += found.low <= 0 <= found.high
     assert held >= 90
+
+
+def test_what_comparisons_have_in_common_falls_out_of_their_difference():
+    """The mean of two that are the same is the same; what is lost from one to itself is nothing, for sure."""
+    one, other = (Comparison(arms(a=1.0, b=shift), SETTINGS) for shift in (0.5, 0.8))
+    mean, lost = combined([(0.5, one), (0.5, other)]), combined([(1, one), (-1, one)])
+    for arm in "ab":
+        values = [compared.points[arm]["auroc"] for compared in (one, other)]
+        assert mean.arm(arm, "auroc").value == pytest.approx(np.mean(values))
+        assert (lost.arm(arm, "auroc").low, lost.arm(arm, "auroc").high) == (0, 0)
+    assert mean.arm("a", "auroc").low == pytest.approx(one.arm("a", "auroc").low)
+    assert mean.each["b"]["nll"] == pytest.approx(
+        np.mean([one.each["b"]["nll"], other.each["b"]["nll"]], axis=0)
+    )
+    with pytest.raises(ValueError, match="other arms or pictures"):
+        combined([(1, one), (-1, Comparison(arms(a=1.0), SETTINGS))])
 
 
 def test_holm():

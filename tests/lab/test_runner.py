@@ -12,7 +12,7 @@ import tl_jax
 from tests import tiny
 from tl_jax import compilation
 from tl_jax.config import complete
-from tl_jax.lab import runner
+from tl_jax.lab import ledger, runner
 from tl_jax.lab.grid import Variation, grid
 from tl_jax.lab.records import Records
 from tl_jax.workdir import Workdir, WorkdirError
@@ -116,7 +116,7 @@ def test_one_that_fails_does_not_stop_the_others(base, tmp_path):
     assert "Traceback" in (tmp_path / "broken" / "seed-0" / "failure.txt").read_text()
     assert said[0].startswith("[1/2] broken/seed-0  failed: ")
     assert "\n" not in said[0]
-    assert [*runner.finished(runs, tmp_path)] == ["low/seed-0"]
+    assert [*ledger.finished(runs, tmp_path)] == ["low/seed-0"]
 
 
 def test_what_no_run_could_do_is_told_at_once(base, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from tl_jax.evaluation.estimate import Estimate
-from tl_jax.report.table import Column, Table, plain
+from tl_jax.report.table import Column, Link, Table, plain
 
 TABLE = Table(
     [Column("cut"), Column("plan"), Column("auroc", "AUROC"), Column("step", form="+.3f")],
@@ -38,6 +38,17 @@ def test_json_has_no_nan():
     assert TABLE.plain()[1] == {"cut": "b", "plan": "all", "auroc": None, "step": None}
     assert TABLE.plain()[0]["auroc"] == {"value": 0.9, "low": 0.8, "high": 0.95, "p": None}
     assert plain([math.inf, (1, "x")]) == [None, [1, "x"]]
+
+
+def test_which_columns_hold_numbers():
+    assert [TABLE.is_numeric(column) for column in range(4)] == [False, False, True, True]
+
+
+def test_a_link_is_words_outside_of_pages():
+    table = Table([Column("run")], [[Link("a/seed-0", "a/seed-0/report.html")]])
+    assert table.csv() == "run\na/seed-0\n"
+    assert table.plain() == [{"run": "a/seed-0"}]
+    assert not table.is_numeric(0)
 
 
 def test_what_result_json_calls_a_measure():

@@ -18,6 +18,7 @@ import numpy as np
 from tl_jax import cache_folder, processes
 from tl_jax.data import decode, shares
 from tl_jax.data.mapped import release
+from tl_jax.data.shift import Shift
 from tl_jax.data.sources.errors import counted
 from tl_jax.data.table import BadImageError, Table
 from tl_jax.pace import left_over
@@ -82,7 +83,7 @@ class _Progress:
 
 @dataclass(frozen=True)
 class Decoder:
-    """Decodes all pictures of a table into memory, or into files in a folder."""
+    """Decodes all pictures of a table into memory, or into files in a folder; what is kept is shifted."""
 
     table: Table
     sizes: Sequence[int]
@@ -91,6 +92,7 @@ class Decoder:
     resample: str
     gray: bool
     workers: int
+    shift: Shift
     say: Callable[[str], None]
 
     def nbytes(self, channels: int) -> int:
@@ -138,6 +140,7 @@ class Decoder:
             picture = np.ascontiguousarray(decode.to_channels(picture, channels))
             for j, size in enumerate(self.sizes):
                 small = decode.resize(picture, size, fit=self.fit, resample=self.resample)
+                small = self.shift.corrupted(small, self.table.ids[i])
                 arrays[j][i] = small
                 sums[i, j] = zlib.crc32(small.tobytes())
             shape = repr(picture.shape).encode()

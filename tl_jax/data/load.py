@@ -12,6 +12,7 @@ import numpy as np
 from tl_jax.data import checks, duplicates, sources, splits, store
 from tl_jax.data.decoder import Pictures
 from tl_jax.data.examples import Rows, Split
+from tl_jax.data.shift import Shift
 from tl_jax.data.sources.errors import SourceError, counted, nearest, some
 from tl_jax.data.table import SPLITS, Table
 
@@ -21,8 +22,8 @@ class Data:
     """``train.images`` are on the canvas, ``val`` and ``test`` ones as the network sees them.
 
     ``channels``: what the pictures have, 1 or 3; ``at_least``: the side in pixels that decoding kept.
-    ``notes``: lines to print; ``caveat``: of the table. ``fingerprint``: digest of every picture, label
-    and split.
+    ``notes``: lines to print; ``caveat``: of the table, and what is shifted. ``fingerprint``: digest of every
+    picture, label and split.
     """
 
     train: Split
@@ -34,6 +35,19 @@ class Data:
     notes: tuple[str, ...]
     caveat: str
     fingerprint: str
+
+    def counts(self) -> dict[str, Any]:
+        """Split → ``groups``, their number, and ``classes``, pictures by class."""
+        k, splits = len(self.classes), (self.train, self.val, self.test)
+        return {
+            name: {
+                "groups": len(np.unique(split.groups)),
+                "classes": dict(
+                    zip(self.classes, np.bincount(split.labels, minlength=k).tolist(), strict=True)
+                ),
+            }
+            for name, split in zip(SPLITS, splits, strict=True)
+        }
 
 
 def load(
@@ -52,8 +66,11 @@ def load(
     while pictures are decoded. Raises SourceError, listing what is wrong: first whatever can be known
     without decoding, then what is wrong with the pictures.
     """
+    shift = Shift.of(config.shift)
     table, notes = _rows(config)
     classes = tuple(config.classes) or tuple(sorted(set(table.labels.tolist())))
+    shifted = shift.lines(classes)
+    notes += shifted
     where, told = splits.assign(table.groups, table.labels, table.splits, config)
     checks.check_labels(table.labels, where, classes)
     canvas = (config.canvas or -(-image_size * 8 // 7)) if augmented else image_size
@@ -86,13 +103,16 @@ def load(
     where[list(pictures.bad)] = ""
     if config.train_fraction < 1:
         train = np.flatnonzero(where == "train")
-        kept = splits.few(table.groups[train], table.labels[train], config.train_fraction, config.split_seed)
+        seed = config.split_seed if config.train_seed < 0 else config.train_seed
+        kept = splits.few(table.groups[train], table.labels[train], config.train_fraction, seed)
         where[train[~kept]] = ""
         notes.append(
             f"data.train_fraction={config.train_fraction:g} keeps {counted(int(kept.sum()), 'picture')} "
             f"of {len(train):,} for training"
         )
     checks.check_labels(table.labels, where, classes, pictures.bad)
+    # Splits are cut by what pictures show, so that no patient moves with the labels.
+    table = replace(table, labels=shift.renamed(table.labels, classes))
     notes.append(splits.check(table.groups, where, grouped=table.grouped))
     notes += checks.counts(table.labels, where, classes)
     notes += checks.unmeasured(table.labels, where, classes)
@@ -100,14 +120,14 @@ def load(
     side = {"train": canvas, "val": image_size, "test": image_size}
     parts = {name: (array_of[side[name]], np.flatnonzero(where == name)) for name in SPLITS}
     images = _take_images(parts, config.host_budget)
-    facts = (side, config.fit, resample, pictures.channels, classes)
+    facts = (side, config.fit, resample, pictures.channels, classes, *shift.facts)
     return Data(
         **{name: _split(table, rows, images[name], classes) for name, (_, rows) in parts.items()},
         classes=classes,
         channels=pictures.channels,
         at_least=at_least,
         notes=tuple(notes),
-        caveat=table.caveat,
+        caveat="; ".join(filter(None, (table.caveat, *shifted))),
         fingerprint=_fingerprint(table, where, pictures.digests, facts),
     )
 
@@ -126,7 +146,9 @@ def load_labelled(
 
     Labels must be among ``classes``. Neither splits nor ``config.fold`` are looked at. Raises SourceError.
     """
+    shift = Shift.of(config.shift)
     table, notes = _rows(config, training=False)
+    notes += shift.lines(classes)
     unseen = sorted(set(table.labels.tolist()) - set(classes))
     if unseen:
         raise SourceError(
@@ -136,6 +158,7 @@ def load_labelled(
     pictures = _decode(table, [image_size], config, resample, gray=channels == 1, at_least=at_least, say=say)
     if problems := checks.unusable(table, pictures.bad, config.on_bad_image):
         raise SourceError("\n".join(problems))
+    table = replace(table, labels=shift.renamed(table.labels, classes))
     notes += checks.skipped(pictures.bad)
     if twins := duplicates.find(pictures.digests, pictures.bad):
         table = replace(table, groups=splits.merge_groups(table.groups, twins))
@@ -201,6 +224,7 @@ def _decode(
         host_budget=config.host_budget,
         max_pixels=config.max_pixels,
         at_least=at_least,
+        shift=Shift.of(config.shift),
         say=say,
     )
 

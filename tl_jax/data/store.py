@@ -17,11 +17,14 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
 
 from tl_jax import cache_folder, processes
 from tl_jax.data.decoder import Decoder, Pictures
+from tl_jax.data.shift import Shift
 from tl_jax.data.sources.errors import SourceError, counted
 from tl_jax.data.table import BadImageError, Table
 
@@ -29,6 +32,9 @@ log = logging.getLogger("tl_jax")
 
 VERSION = 3
 """Part of every key; to be raised when decoding or resizing changes."""
+
+AS_THEY_ARE = Shift()
+"""Pictures that are not shifted."""
 
 _KIND = "pictures"
 
@@ -45,17 +51,22 @@ def load(
     host_budget: int,
     max_pixels: int,
     at_least: int,
+    shift: Shift = AS_THEY_ARE,
     say: Callable[[str], None] = lambda line: None,
 ) -> Pictures:
     """Every picture of a table at each of ``sizes`` (pixels, square), from the cache or decoded.
 
     ``gray``: keep one channel whatever the pictures have. Otherwise one channel is kept if and only if
-    every picture is gray. ``at_least`` (pixels): see `Table.read`. ``cache``: a folder, "auto" or "".
+    every picture is gray. ``at_least`` (pixels): see `Table.read`. ``shift``: what is done to a picture once
+    it is resized. ``cache``: a folder, "auto" or "".
     What is cached is compared with its check sums where it fits ``host_budget`` (more would take minutes).
     Where nothing can be cached, up to ``host_budget`` bytes are decoded into memory, more into a file in
     the system's folder for such. Raises SourceError if there is no room for them.
     """
-    key = _key(table, [*sizes, at_least, max_pixels], fit, resample, gray, workers)
+    facts: list[Any] = [*sizes, at_least, max_pixels, fit, resample, gray]
+    if shift.of_pictures:  # to its last bit it depends on where it is computed
+        facts += [shift.of_pictures, jax.default_backend()]
+    key = _key(table, facts, workers)
     folder = cache_folder.locate(cache, _KIND)
     found = _read(folder / key, len(table), sizes, host_budget) if folder is not None else None
     # A failing disk or a wrong permission leaves the stamp as it was.
@@ -65,7 +76,7 @@ def load(
     # Several processes decode together, or not at all.
     if all(processes.gather_values(found is not None)) and found is not None:
         return found
-    how = Decoder(table, sizes, at_least, fit, resample, gray, workers, say)
+    how = Decoder(table, sizes, at_least, fit, resample, gray, workers, shift, say)
     if folder is not None:
         try:
             return _decode_to_cache(how, folder, key)
@@ -86,9 +97,9 @@ def load(
         ) from error
 
 
-def _key(table: Table, numbers: Sequence[int], fit: str, resample: str, gray: bool, workers: int) -> str:
+def _key(table: Table, facts: Sequence[Any], workers: int) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(json.dumps([VERSION, *numbers, fit, resample, gray]).encode())
+    digest.update(json.dumps([VERSION, *facts]).encode())
     with ThreadPoolExecutor(max(1, workers)) as pool:  # a stamp may wait for a file server
         rows = range(0, len(table), 256)
         stamps = pool.map(lambda a: [table.stamp(i) for i in range(a, min(a + 256, len(table)))], rows)

@@ -31,5 +31,16 @@ class Estimate:
             return UNKNOWN
         if not math.isfinite(self.low):
             return f"{self.value:{form}}"
+        return f"{self.value:{form}} ({self.interval(form)})"
+
+    @property
+    def point(self) -> Estimate:
+        """The number alone."""
+        return Estimate(self.value)
+
+    def interval(self, form: str = ".4f") -> str:
+        """ "0.8800–0.9400", or "" where there is none."""
+        if not math.isfinite(self.low):
+            return ""
         between = " to " if "+" in form or self.low < 0 else "–"
-        return f"{self.value:{form}} ({self.low:{form}}{between}{self.high:{form}})"
+        return f"{self.low:{form}}{between}{self.high:{form}}"

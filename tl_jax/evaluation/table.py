@@ -32,7 +32,7 @@ def format_table(measures: Mapping[str, Any]) -> str:
     several = len(measures["counts"]) > 2
     for name, entry in measures.items():
         if isinstance(entry, Mapping) and "value" in entry:
-            lines.append(f"  {_title(name, measures, several):<36}{_text(entry)}{_mark(entry, remarks)}")
+            lines.append(f"  {title(name, measures, several):<36}{_text(entry)}{_mark(entry, remarks)}")
     if several:
         lines += _per_class(measures)
     lines += _confusions(measures["confusion"])
@@ -51,14 +51,15 @@ def _head(measures: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _title(name: str, measures: Mapping[str, Any], several: bool) -> str:
+def title(name: str, measures: Mapping[str, Any], several: bool) -> str:
+    """What a measure is called, for people; ``several``: more than two classes."""
     if several and name == "accuracy":
         return "accuracy"
     if name.endswith("_at_prevalence"):
         return f"{name[:3].upper()} at prevalence {measures['prevalence']:g}"
-    title = TITLES.get(name, name.replace("_at_0.5", " at 0.5").replace("_", " "))
+    found = TITLES.get(name, name.replace("_at_0.5", " at 0.5").replace("_", " "))
     averaged = name in ("auroc", "average_precision", "sensitivity", "specificity", "ppv", "npv", "f1")
-    return f"{title}, mean of classes" if several and averaged else title
+    return f"{found}, mean of classes" if several and averaged else found
 
 
 def _text(entry: Mapping[str, Any]) -> str:

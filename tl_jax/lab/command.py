@@ -1,6 +1,7 @@
 """The command line that experiments have in common, and how they end.
 
 python -m experiments.NAME --config=FILE[:ARGUMENT] [--config.KEY=VALUE …] [--seeds=5] [--workdir=FOLDER]
+    [--engine=local|ray] [--address=…] [--cpus=…] [--gpus=0] [--memory=…]
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING
 from absl import flags as absl_flags
 
 from tl_jax import flags
+from tl_jax.completion import ConfigError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tl_jax.lab.grid import Run
+    from tl_jax.lab.ledger import Outcome
     from tl_jax.lab.records import Record
-    from tl_jax.lab.runner import Outcome
     from tl_jax.lab.summary import Summary
 
 
@@ -32,9 +34,49 @@ def parse(argv: list[str], define: flags.Define, *, suffix: str, seeds: int = 5)
         absl_flags.DEFINE_bool(
             "dry_run", False, "print the grid and its cost; train nothing", flag_values=values
         )
+        absl_flags.DEFINE_bool(
+            "together", True, "train heads of one grid by one program where that can be", flag_values=values
+        )
+        _define_engine(values)
         define(values)
 
-    return flags.parse(argv, define=both, suffix=suffix)
+    parsed = flags.parse(argv, define=both, suffix=suffix)
+    if parsed.flags.engine == "local":
+        idle = [f"--{name}" for name in _RAY if parsed.flags[name].present]
+        if idle:
+            text = "says nothing to --engine=local; add --engine=ray"
+            raise ConfigError([Problem(name, text) for name in idle], "the command line")
+    return parsed
+
+
+_RAY = ("address", "cpus", "gpus", "memory")
+
+
+def _define_engine(values: absl_flags.FlagValues) -> None:
+    absl_flags.DEFINE_enum(
+        "engine",
+        "local",
+        ["local", "ray"],
+        "local: one run after the other, in this process; ray: on the machines of a Ray cluster",
+        flag_values=values,
+    )
+    absl_flags.DEFINE_string(
+        "address",
+        "",
+        "ray: auto, HOST:PORT or ray://HOST:PORT of a cluster (default: one is started on this machine)",
+        flag_values=values,
+    )
+    absl_flags.DEFINE_integer(
+        "cpus",
+        None,
+        "ray: processors of a run (default: so many that the smallest machine has one run at a time)",
+        1,
+        flag_values=values,
+    )
+    absl_flags.DEFINE_integer("gpus", 0, "ray: GPUs of a run", 0, flag_values=values)
+    absl_flags.DEFINE_integer(
+        "memory", None, "ray: bytes that a run needs (default: not stated)", 1, flag_values=values
+    )
 
 
 def seeds(parsed: flags.Parsed) -> range:
@@ -44,16 +86,24 @@ def seeds(parsed: flags.Parsed) -> range:
 
 def execute(grid: Sequence[Run], parsed: flags.Parsed) -> Outcome | None:
     """Runs the grid, or prints what it would cost where ``--dry_run`` asks for that: then it is None. Raises
-    as `runner.execute`, and ValueError where stages do not fit a network."""
-    from tl_jax.compilation import use_cache
+    as the engine's ``execute``, and ValueError where stages do not fit a network."""
+    from tl_jax import compilation
     from tl_jax.lab import estimate, network, runner
 
-    use_cache(parsed.config.compilation_cache)
+    compilation.use_cache(parsed.config.compilation_cache)
     network.refuse_misfits(grid)
     if parsed.flags.dry_run:
-        print(estimate.table(grid))
+        with compilation.shared():
+            print(estimate.table(grid))
         return None
-    return runner.execute(grid, Path(parsed.workdir))
+    root, given = Path(parsed.workdir), parsed.flags
+    if given.engine == "local":
+        return runner.execute(grid, root, together=given.together)
+
+    from tl_jax.lab import ray_cluster, ray_engine
+
+    resources = ray_cluster.Resources(given.cpus, given.gpus, given.memory or 0)
+    return ray_engine.execute(grid, root, address=given.address, resources=resources)
 
 
 def tell(parsed: flags.Parsed, found: Summary, records: Sequence[Record] = ()) -> None:
@@ -61,6 +111,14 @@ def tell(parsed: flags.Parsed, found: Summary, records: Sequence[Record] = ()) -
     from tl_jax.lab import summary
 
     print(summary.write(Path(parsed.workdir), found, records=records))
+
+
+def numbers(flag: str, texts: Sequence[str]) -> list[float]:
+    """What a flag lists. Raises `ConfigError` for what is no number."""
+    try:
+        return [float(text) for text in texts]
+    except ValueError as error:
+        raise ConfigError([Problem(flag, str(error))], "the command line") from None
 
 
 def another(argv: list[str], path: str, define: flags.Define) -> flags.Parsed:

@@ -8,19 +8,22 @@ seeds the part that is due to them is estimated poorly, and somewhat too small, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tl_jax.data import Split
 from tl_jax.evaluation.bootstrap import Resampling, percentiles
 from tl_jax.evaluation.estimate import Estimate
 from tl_jax.evaluation.metrics import Floats
 from tl_jax.evaluation.statistics import Statistics
 from tl_jax.evaluation.validation import HIGHER_IS_BETTER
+from tl_jax.finished import Finished
 from tl_jax.lab.records import Record
-from tl_jax.pooled import Fold, read_fold
+from tl_jax.pooled import Fold, joined, read_fold
 from tl_jax.workdir import Workdir
 
 NAMES = {"auroc": "AUROC", "nll": "NLL", "ece": "ECE"}
@@ -40,6 +43,7 @@ class Comparison:
     def __init__(self, arms: Mapping[str, Sequence[Fold]], settings: Any) -> None:
         _check(arms)
         first = next(iter(arms.values()))[0]
+        self.pictures = first.ids
         resampling = Resampling(np.array(first.groups), replicates=settings.bootstrap, seed=settings.seed)
         self.seeds, self.patients = len(next(iter(arms.values()))), resampling.groups
         drawn = np.random.default_rng((settings.seed, 1)).integers(
@@ -74,10 +78,13 @@ class Comparison:
 
     def difference(self, a: str, b: str, measure: str) -> Estimate:
         """``a`` less ``b``."""
-        return _estimate(
-            self.points[a][measure] - self.points[b][measure],
-            self.replicates[a][measure] - self.replicates[b][measure],
-        )
+        return self.combination({a: 1.0, b: -1.0}, measure)
+
+    def combination(self, weights: Mapping[str, float], measure: str) -> Estimate:
+        """The sum of arms, each times its weight."""
+        points = [weight * self.points[name][measure] for name, weight in weights.items()]
+        replicates = [weight * self.replicates[name][measure] for name, weight in weights.items()]
+        return _estimate(float(np.sum(points)), np.sum(replicates, axis=0))
 
     def loss(self, a: str, best: str, measure: str) -> Estimate:
         """By how much ``a`` is worse than ``best``: positive is worse, whichever way the measure goes."""
@@ -87,6 +94,70 @@ class Comparison:
         """The arm with the best mean."""
         order = sorted(self.points, key=lambda name: self.points[name][measure])
         return order[-1] if rises(measure) else order[0]
+
+
+def combined(parts: Sequence[tuple[float, Comparison]]) -> Comparison:
+    """The weighted sum of what comparisons measure, of the same arms on versions of the same pictures. Their
+    replicates have drawn the same patients and seeds, so that the sum's intervals know what the parts have in
+    common. Raises ValueError where they are of other arms or pictures."""
+    first = parts[0][1]
+    if any(one.points.keys() != first.points.keys() or one.pictures != first.pictures for _, one in parts):
+        raise ValueError("comparisons of other arms or pictures cannot be combined")
+    found = copy.copy(first)
+    found.points = {
+        arm: {m: sum(w * one.points[arm][m] for w, one in parts) for m in values}
+        for arm, values in first.points.items()
+    }
+    found.each = {
+        arm: {
+            m: np.sum([w * np.array(one.each[arm][m]) for w, one in parts], axis=0).tolist() for m in values
+        }
+        for arm, values in first.each.items()
+    }
+    found.replicates = {
+        arm: {m: np.sum([w * one.replicates[arm][m] for w, one in parts], axis=0) for m in values}
+        for arm, values in first.replicates.items()
+    }
+    return found
+
+
+def arms(records: Sequence[Record], told: Callable[[Record], Fold]) -> dict[str, list[Fold]]:
+    """Arm (a fact of the variation, by default its name) → what ``told`` says its runs predict, one for each
+    seed, folds joined."""
+    found: dict[str, dict[int, list[Fold]]] = {}
+    for one in records:
+        arm = found.setdefault(one["facts"].get("arm", one["variation"]), {})
+        arm.setdefault(one["seed"], []).append(told(one))
+    return {
+        arm: [folds[0] if len(folds) == 1 else joined(folds) for _, folds in sorted(seeds.items())]
+        for arm, seeds in found.items()
+    }
+
+
+def answers(run: Finished, pictures: Split) -> Fold:
+    """What a finished run says of labelled pictures, with its own decision, as `predictions` gives it."""
+    return Fold(
+        name=str(run.workdir.root),
+        result=run.result,
+        decision=run.decision,
+        ids=tuple(pictures.ids.tolist()),
+        groups=tuple(pictures.groups.tolist()),
+        labels=pictures.labels.astype(np.int64),
+        logits=run.logits(pictures).astype(np.float64),
+        header=(),
+        rows=(),
+    )
+
+
+def own_test(run: Finished) -> Split:
+    """The test pictures of a finished run, read again. Raises ValueError where its data are not what they
+    were."""
+    data = run.data()
+    if data.fingerprint != run.fingerprint:
+        raise ValueError(
+            f"{run.workdir.root}: the pictures, labels or splits are not those that it was trained on"
+        )
+    return data.test
 
 
 def predictions(root: Path, record: Record) -> Fold:
@@ -109,6 +180,14 @@ def holm(p: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p) - rank) * p[at]))
         corrected[at] = highest
     return corrected.tolist()
+
+
+def corrected(raw: Mapping[Any, Estimate]) -> dict[Any, Estimate]:
+    """The same estimates, p corrected for their number by `holm`."""
+    ps = holm([one.p for one in raw.values()])
+    return {
+        key: Estimate(one.value, one.low, one.high, p) for (key, one), p in zip(raw.items(), ps, strict=True)
+    }
 
 
 def _estimate(value: float, replicates: Floats) -> Estimate:

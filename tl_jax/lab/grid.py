@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -47,7 +46,7 @@ class Run:
     @property
     def digest(self) -> str:
         """Of the config, 16 hexadecimal digits."""
-        return hashlib.blake2b(configs.to_json(self.config).encode(), digest_size=8).hexdigest()
+        return configs.digest(self.config)
 
 
 def grid(base: ConfigDict, variations: Sequence[Variation], seeds: Sequence[int]) -> list[Run]:

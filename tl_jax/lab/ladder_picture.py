@@ -23,7 +23,7 @@ def draw(found: Ladder, path: Path) -> None:
         above.errorbar(
             cuts,
             [one.value for one in means],
-            [[one.value - one.low for one in means], [one.high - one.value for one in means]],
+            pictures.reach(means),
             fmt="o-",
             color=pictures.DARK,
             capsize=3,

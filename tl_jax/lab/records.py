@@ -9,6 +9,12 @@ from typing import Any
 
 Record = dict[str, Any]
 
+RECORDS = "runs.jsonl"
+"""The file of a grid's records, in its folder."""
+
+FAILURE = "failure.txt"
+"""In the folder of a run that failed: why."""
+
 
 class Records:
     """The lines of one file. A line that was being written when its process died is not one, and makes way

@@ -1,15 +1,21 @@
-"""What an experiment has found: a verdict, tables and a picture, and the files that hold them."""
+"""What an experiment has found: a verdict, tables and a picture, and the files and page that hold them."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tl_jax.lab.records import Record
+from markupsafe import Markup
+
+from tl_jax import command, version
+from tl_jax.lab.records import FAILURE, Record
+from tl_jax.report import experiment
+from tl_jax.report.picture import inline
 from tl_jax.report.table import Table, plain
-from tl_jax.workdir import write_json, write_text
+from tl_jax.workdir import Workdir, write_json, write_text
 
 
 @dataclass(frozen=True)
@@ -30,8 +36,12 @@ class Summary:
 
 
 def write(root: Path, found: Summary, *, records: Sequence[Record] = ()) -> str:
-    """Writes NAME.txt, NAME.json, NAME.csv (the first table; the others NAME-2.csv, …) and NAME.png into
-    ``root``; the text that is told. ``records``: of the runs that it rests on."""
+    """Writes NAME.txt, NAME.json, NAME.csv (the first table; the others NAME-2.csv, …), NAME.png and
+    report.html into ``root``; the text that is told. ``records``: of the runs that it rests on, to whose own
+    reports the page leads.
+
+    Where ``root`` is the folder of a run, which has a report of its own, the page is NAME.html.
+    """
     text = found.text()
     write_text(root / f"{found.name}.txt", text + "\n")
     for number, table in enumerate(found.tables, 1):
@@ -40,8 +50,51 @@ def write(root: Path, found: Summary, *, records: Sequence[Record] = ()) -> str:
     write_json(
         root / f"{found.name}.json", {"verdict": found.verdict, **plain(found.facts), "tables": tables}
     )
+    told = []
+    if found.draw is not None:
+        picture = root / f"{found.name}.png"
+        found.draw(picture)
+        told.append(f"picture: {picture}")
+    own = Workdir(root)
+    page = root / f"{found.name}.html" if own.config.exists() else own.report
+    write_text(page, _page(root, found, records))
+    told.append(f"report: {page}")
+    return "\n".join([text, "", *told])
+
+
+def _page(root: Path, found: Summary, records: Sequence[Record]) -> str:
+    return experiment.html(
+        title=found.title,
+        verdict=found.verdict,
+        tables=found.tables,
+        picture=_picture(found),
+        records=records,
+        failed=[(path.parent.relative_to(root).as_posix(), _reason(path)) for path in _failures(root)],
+        linked=frozenset(
+            record["name"] for record in records if Workdir(root / record["name"]).report.exists()
+        ),
+        facts=[
+            ("command", command.line()),
+            ("versions now", ", ".join(f"{name} {number}" for name, number in version.versions().items())),
+        ],
+    )
+
+
+def _picture(found: Summary) -> Markup | None:
+    """Drawn once more, in what a page is made of: there its text and its colours are the page's."""
     if found.draw is None:
-        return text
-    picture = root / f"{found.name}.png"
-    found.draw(picture)
-    return f"{text}\n\npicture: {picture}"
+        return None
+    with tempfile.TemporaryDirectory(prefix="tl_jax-") as folder:
+        file = Path(folder) / "picture.svg"
+        found.draw(file)
+        return inline(file.read_text(encoding="utf-8"), found.name, f"{found.title}. {found.verdict}")
+
+
+def _failures(root: Path) -> list[Path]:
+    return sorted(root.glob(f"*/*/{FAILURE}"))
+
+
+def _reason(path: Path) -> str:
+    """The last line of a traceback."""
+    lines = path.read_text(encoding="utf-8").strip().splitlines()
+    return lines[-1] if lines else "unknown"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,9 @@ from ml_collections import ConfigDict
 
 from tl_jax.config import to_json
 from tl_jax.job import prepare
-from tl_jax.lab.compare import NAMES, Comparison, predictions, rises
+from tl_jax.lab.compare import NAMES, Comparison, arms, predictions, rises
 from tl_jax.lab.records import Record
 from tl_jax.lab.summary import Summary
-from tl_jax.pooled import Fold, joined
 from tl_jax.report.table import Column, Table, Value
 
 SURE = 0.05
@@ -40,24 +40,13 @@ def refuse_other_pictures(configs: Mapping[str, ConfigDict]) -> None:
 
 def told(root: Path, records: Sequence[Record], settings: Any, measure: str = "") -> Summary:
     """The runs in ``root`` for people. Raises ValueError where they cannot be compared."""
-    compared = Comparison(_arms(root, records), settings)
+    compared = Comparison(arms(records, partial(predictions, root)), settings)
     return Summary(
         name="seeds",
         title="How much of a result is luck?",
         verdict=_verdict(compared, compared.measure(measure)),
         tables=[_table(compared)],
     )
-
-
-def _arms(root: Path, records: Sequence[Record]) -> dict[str, list[Fold]]:
-    """Config → its test predictions, one for each seed."""
-    found: dict[str, dict[int, list[Fold]]] = {}
-    for one in records:
-        found.setdefault(one["facts"]["arm"], {}).setdefault(one["seed"], []).append(predictions(root, one))
-    return {
-        arm: [folds[0] if len(folds) == 1 else joined(folds) for folds in seeds.values()]
-        for arm, seeds in found.items()
-    }
 
 
 def _table(compared: Comparison) -> Table:

@@ -1,8 +1,10 @@
 """Pretrained weights: a hub id, folder or earlier run in, a filled backbone and its load report out."""
 
+from tl_jax.pretrained import renewed
 from tl_jax.pretrained.errors import PretrainedError
-from tl_jax.pretrained.export import export
+from tl_jax.pretrained.export import export, export_leaves
 from tl_jax.pretrained.facts import Facts, inspect
+from tl_jax.pretrained.initial import redrawn
 from tl_jax.pretrained.load import load, load_pretrained, outline, scratch
 from tl_jax.pretrained.report import LoadReport
 
@@ -11,9 +13,12 @@ __all__ = [
     "LoadReport",
     "PretrainedError",
     "export",
+    "export_leaves",
     "inspect",
     "load",
     "load_pretrained",
     "outline",
+    "redrawn",
+    "renewed",
     "scratch",
 ]

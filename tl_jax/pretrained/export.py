@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tl_jax import backbones
-from tl_jax.backbones.anatomy import Backbone, split
+from tl_jax.backbones.anatomy import Backbone, Leaves, Spec, split
 from tl_jax.pretrained import labels
 from tl_jax.pretrained.errors import PretrainedError
 from tl_jax.pretrained.files import CONFIG, PREPROCESSOR, SAFETENSORS, read_json
@@ -51,6 +51,19 @@ def export(
       PretrainedError: if the names do not fit the head, a number is not finite, or the folder holds
         something else.
     """
+    _, params, stats = split(model)
+    return export_leaves(model.spec, {**params, **stats}, folder, classes=classes, dtype=dtype)
+
+
+def export_leaves(
+    spec: Spec,
+    leaves: Leaves,
+    folder: str | os.PathLike[str],
+    *,
+    classes: Sequence[str],
+    dtype: str = "float32",
+) -> Path:
+    """As `export`, for a model that is taken apart: its parameters and statistics by path."""
     if dtype not in DTYPES:
         raise PretrainedError(f"dtype={dtype!r} is none of {', '.join(DTYPES)}")
     folder, classes = Path(folder), tuple(map(str, classes))
@@ -59,12 +72,11 @@ def export(
             f"{folder} holds a {CONFIG} that is not a model's, such as a run's, and would be lost; choose "
             "another folder"
         )
-    _, params, stats = split(model)
-    leaves = jax.device_get({**params, **stats})
+    leaves = jax.device_get(leaves)
     outputs = {leaf.shape[-1] for path, leaf in leaves.items() if path.startswith("head/")}
     if outputs != {len(classes)}:
         raise PretrainedError(f"{len(classes)} class names for a head of {sorted(outputs)} outputs")
-    config = {key: value for key, value in model.spec.config.items() if key not in _STALE}
+    config = {key: value for key, value in spec.config.items() if key not in _STALE}
     config = {**labels.renamed(config, classes), "dtype": dtype}
     arrays = to_theirs(leaves, backbones.family(config).table(config))
     with np.errstate(over="ignore"):
@@ -72,13 +84,13 @@ def export(
             name: array.astype(jnp.dtype(dtype)) if array.dtype.kind == "f" else array
             for name, array in arrays.items()
         }
-    if not_finite := [name for name, array in arrays.items() if not jnp.isfinite(array).all()]:
+    if not_finite := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
         raise PretrainedError(
             f"arrays with NaN or infinity in {dtype} are not written: {', '.join(not_finite)}"
         )
     writers: dict[str, Callable[[Path], None]] = {  # the config last: it makes the folder a model
         SAFETENSORS: lambda path: _write_arrays(path, arrays),
-        PREPROCESSOR: lambda path: _write_json(path, to_processor(model.spec.preprocess)),
+        PREPROCESSOR: lambda path: _write_json(path, to_processor(spec.preprocess)),
         CONFIG: lambda path: _write_json(path, config),
     }
     _write_folder(folder, writers)

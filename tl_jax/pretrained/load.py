@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -11,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from tl_jax import backbones
+from tl_jax import backbones, compilation
 from tl_jax.backbones.anatomy import Backbone, Leaves, Preprocess, merge, set_mode, split
-from tl_jax.pretrained import facts, files, labels
+from tl_jax.pretrained import facts, files, labels, renewed
 from tl_jax.pretrained.errors import PretrainedError, listed
 from tl_jax.pretrained.gray import first_kernel, fold
+from tl_jax.pretrained.initial import keys
 from tl_jax.pretrained.preprocess import fit_channels, resized
 from tl_jax.pretrained.report import Initialised, LoadReport, account
 from tl_jax.pretrained.rules import Ignore, Rule, Translation, TranslationError, to_ours
@@ -36,6 +38,7 @@ def load(
     image_size: int | None = None,
     channels: int | None = None,
     gray: str = "repeat",
+    keep: str = renewed.ALL,
     dropout: float = 0.0,
     preprocess: Preprocess | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
@@ -52,6 +55,8 @@ def load(
       channels: of the pictures. 1 with a colour checkpoint is left to ``gray``.
       gray: ``"repeat"`` keeps the colour stem, for pictures repeated to three channels; ``"sum"``
         folds it into a stem of one channel that computes the same (see `tl_jax.pretrained.gray`).
+      keep: ``"all"``, ``"none"``, ``"stem"`` or ``"first K"``: blocks above, neck and head are initialised
+        anew, statistics too (see `tl_jax.pretrained.renewed`).
       dropout: probability, before the head.
       preprocess: in the place of the checkpoint's own.
       cache_dir, offline: see `tl_jax.pretrained.hub.locate`.
@@ -70,7 +75,7 @@ def load(
     names, fresh = labels.wanted(found.config, num_classes, classes)
     colour = fit_channels(preprocess or found.preprocess, found.channels)
     config = labels.renamed(found.config, names)
-    build = _builder(
+    build = _Build(
         config,
         preprocess=resized(colour, image_size),
         channels=1 if summed else None,
@@ -81,6 +86,8 @@ def load(
     outline = _outline(build, found.source)
     graph, shapes = _apart(outline)
     head = [path for path in shapes if path.startswith("head/")]
+    anew = dict.fromkeys(head, fresh) if fresh else {}
+    anew |= renewed.leaves(outline, shapes, keep)
     headless = num_classes is not None or classes is not None
     arrays = files.read(found.folder)
     rules = backbones.family(config).table(config)
@@ -89,7 +96,7 @@ def load(
             arrays,
             rules,
             shapes,
-            fresh=dict.fromkeys(head, fresh) if fresh else None,
+            fresh=anew,
             optional=dict.fromkeys(head, "the checkpoint has no head") if headless else None,
         )
     except TranslationError as error:
@@ -99,7 +106,7 @@ def load(
     if not summed:
         _check_channels(found, arrays, translation, rules)
     leaves, notes = translation.leaves, found.notes
-    if summed:
+    if summed and keep != renewed.NONE:
         leaves, note = fold(translation, arrays, rules, colour, outline.spec.preprocess)
         notes = (*notes, note)
     given = {path: jnp.asarray(leaf) for path, leaf in leaves.items()}
@@ -127,7 +134,7 @@ def scratch(
     """
     found = facts.from_scratch(arch)
     chosen = preprocess or found.preprocess
-    build = _builder(
+    build = _Build(
         labels.renamed(arch, labels.default(num_classes)),
         preprocess=resized(fit_channels(chosen, channels or found.channels), image_size),
         channels=channels,
@@ -179,7 +186,7 @@ def outline(
 ) -> Backbone:
     """The model of these facts, with shapes in the place of arrays. The rest is as in `scratch`. Raises
     PretrainedError where there can be no such model."""
-    build = _builder(
+    build = _Build(
         labels.renamed(found.config, labels.default(num_classes)),
         preprocess=found.preprocess,
         channels=channels,
@@ -190,50 +197,28 @@ def outline(
     return _outline(build, found.source)
 
 
-def _builder(
-    config: Mapping[str, Any],
-    *,
-    preprocess: Preprocess,
-    channels: int | None,
-    image_size: int | None,
-    dropout: float,
-    seed: int,
-) -> Callable[[], Backbone]:
-    family = backbones.family(config)
+@dataclass(frozen=True)
+class _Build:
+    """Makes the model of a description; what is drawn is drawn by ``seed``."""
 
-    def build() -> Backbone:
-        model = family.build(
-            config,
-            preprocess=preprocess,
-            channels=channels,
-            image_size=image_size,
-            dropout=dropout,
-            rngs=_keys(seed),
+    config: Mapping[str, Any]
+    preprocess: Preprocess
+    channels: int | None
+    image_size: int | None
+    dropout: float
+    seed: int
+
+    def __call__(self) -> Backbone:
+        model = backbones.family(self.config).build(
+            self.config,
+            preprocess=self.preprocess,
+            channels=self.channels,
+            image_size=self.image_size,
+            dropout=self.dropout,
+            rngs=keys(self.seed),
         )
         set_mode(model, dropout=False, batch_statistics=False)
         return model
-
-    return build
-
-
-class _Counted(nnx.RngStream):
-    """The keys of its base class, counted on the host. That one's counter becomes traced where a model is
-    only outlined, and each key drawn then takes longer than all else that makes a model."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__(seed, tag="default")
-        self.drawn = 0
-
-    def __call__(self) -> jax.Array:
-        self.drawn += 1
-        return jax.random.fold_in(self.key[...], np.uint32(self.drawn - 1))
-
-
-def _keys(seed: int) -> nnx.Rngs:
-    """``nnx.Rngs(seed)``, to the bit."""
-    rngs = nnx.Rngs(seed)
-    rngs.default = _Counted(seed)  # pyright: ignore[reportAttributeAccessIssue]
-    return rngs
 
 
 def _check_numbers(source: str, arrays: files.Arrays, translation: Translation) -> None:
@@ -255,9 +240,11 @@ def _check_channels(
         )
 
 
-def _outline(build: Callable[[], Backbone], where: str) -> Backbone:
+def _outline(build: _Build, where: str) -> Backbone:
     """The model with shapes in the place of arrays: nothing is computed."""
-    return _made(lambda: nnx.eval_shape(build), where)
+    key = (_outline, repr(replace(build, seed=0)))
+    graph, leaves = compilation.once(key, lambda: _apart(_made(lambda: nnx.eval_shape(build), where)))
+    return merge(graph, leaves)
 
 
 def _made(build: Callable[[], Backbone], where: str) -> Backbone:
@@ -273,10 +260,14 @@ def _apart(model: Backbone) -> tuple[nnx.GraphDef, Leaves]:
     return graph, {**params, **stats}
 
 
-def _initial(build: Callable[[], Backbone], paths: Collection[str]) -> Leaves:
-    """The initial values of these leaves; of the others nothing is computed, as nobody asks for them."""
+def _initial(build: _Build, paths: Collection[str]) -> Leaves:
+    """The initial values of these leaves. Where they are those of neck and head alone, nothing is computed of
+    the others, which nobody asks for; a program of many more takes longer to trace than all take to make."""
     if not paths:
         return {}
+    if any(not path.startswith(("neck/", "head/")) for path in paths):
+        leaves = _apart(build())[1]
+        return {path: leaves[path] for path in paths}
 
     @jax.jit
     def initial() -> Leaves:

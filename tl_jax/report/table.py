@@ -10,7 +10,20 @@ from typing import Any
 from tl_jax.evaluation.estimate import UNKNOWN, Estimate
 from tl_jax.text_table import aligned, comma_separated
 
+
+class Link(str):
+    """Words that lead somewhere on a page: ``href`` is relative to it. Elsewhere they are words."""
+
+    href: str
+
+    def __new__(cls, text: str, href: str) -> Link:
+        self = super().__new__(cls, text)
+        self.href = href
+        return self
+
+
 Value = str | int | float | None | Estimate
+"""What a cell may hold; a `Link` is a str."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,10 @@ class Table:
     @property
     def titles(self) -> list[str]:
         return [column.title or column.key for column in self.columns]
+
+    def is_numeric(self, column: int) -> bool:
+        """Whether a column holds numbers, or nothing."""
+        return not any(isinstance(row[column], str) for row in self.rows)
 
     def csv(self) -> str:
         """Numbers unrounded; an estimate takes three columns, KEY, KEY_low and KEY_high."""

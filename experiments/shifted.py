@@ -1,0 +1,78 @@
+"""What is lost on other pictures? Finished runs on corrupted versions of their test pictures, arms in pairs.
+
+    python -m experiments.shifted --workdir=FOLDER [--corruptions=contrast,noise,blur] [--severities=1,3,5]
+        [--measure=auroc]
+
+FOLDER is that of an experiment with finished runs, such as `experiments.seeds` of two configs. Nothing is
+trained: every run measures, with its own calibration and threshold, its test pictures as they are and with
+each corruption (docs/data.md) at each severity. Which arm loses less, and by how much, is told for the mean
+of them; Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution"
+(ICLR 2022), found that a head trained first loses less.
+
+FOLDER gets shifted.txt, shifted.csv, shifted.json and shifted.png.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import flags as absl_flags
+
+from tl_jax import command, flags, schema
+from tl_jax.completion import ConfigError, Problem
+from tl_jax.lab import command as lab
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def define(values: absl_flags.FlagValues) -> None:
+    absl_flags.DEFINE_list(
+        "corruptions", list(schema.CORRUPTIONS), 'each may be several, as "noise+blur"', flag_values=values
+    )
+    absl_flags.DEFINE_list("severities", ["1", "3", "5"], "from 1 to 5", flag_values=values)
+    absl_flags.DEFINE_string(
+        "measure", "", "what arms are judged by (default: auroc, or accuracy)", flag_values=values
+    )
+
+
+def main(argv: list[str]) -> int:
+    parsed = flags.parse(argv, define=define, takes_config=False)
+    wanted = versions(parsed.flags.corruptions, parsed.flags.severities)
+
+    from tl_jax.lab import shifted, shifted_tables
+
+    root = Path(parsed.workdir)
+    records, missing = shifted.finished(root)
+    found = shifted.measured(root, records, wanted, measure=parsed.flags.measure, missing=missing)
+    lab.tell(parsed, shifted_tables.told(found), records)
+    return 0
+
+
+def versions(corruptions: Sequence[str], severities: Sequence[str]) -> list[tuple[str, int]]:
+    """Every corruption at every severity. Raises `ConfigError` with all that there are not."""
+    problems = []
+    named, levels = (schema.CHECKS[f"data.shift.{key}"] for key in ("corruption", "severity"))
+    for name in corruptions:
+        text = named.problem(name) if name else "is empty"
+        problems += [Problem("--corruptions", text)] if text else []
+    wrong = [text for text in severities if not text.isdigit() or not levels.accepts(int(text))]
+    if wrong or not severities:
+        text = (
+            f"found {', '.join(wrong) or 'none'}; give whole numbers from 1 to 5, such as --severities=1,3,5"
+        )
+        problems.append(Problem("--severities", text))
+    if not corruptions:
+        problems.append(Problem("--corruptions", f"found none; there are {', '.join(schema.CORRUPTIONS)}"))
+    if problems:
+        raise ConfigError(problems, "the command line")
+    return [
+        (name, severity)
+        for name in dict.fromkeys(corruptions)
+        for severity in sorted({int(text) for text in severities})
+    ]
+
+
+if __name__ == "__main__":
+    command.run(main)

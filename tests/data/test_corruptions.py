@@ -1,0 +1,111 @@
+"""Each corruption is pure, stays in range, keeps its channels, and grows with its severity."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from tl_jax import schema
+from tl_jax.data.corruptions import CORRUPTIONS, SEVERITIES, check, several
+
+SIZE = 112
+KEY = jax.random.key(0)
+
+
+@pytest.fixture(scope="module")
+def gray() -> np.ndarray:
+    """A disc on a ramp."""
+    y, x = np.mgrid[:SIZE, :SIZE] / SIZE
+    picture = 0.2 + 0.4 * x + 0.3 * (np.hypot(y - 0.5, x - 0.5) < 0.25)
+    return picture[..., None].astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def colour(gray) -> np.ndarray:
+    return np.concatenate([gray, gray**2, 1 - gray], axis=-1)
+
+
+def distance(one, other) -> float:
+    return float(np.sqrt(np.mean((np.asarray(one) - other) ** 2)))
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+@pytest.mark.parametrize("kind", ["gray", "colour"])
+def test_what_all_promise(name, kind, request):
+    picture = request.getfixturevalue(kind)
+    found = [CORRUPTIONS[name](picture, severity, KEY) for severity in SEVERITIES]
+    for one in found:
+        assert one.shape == picture.shape, "gray stays gray"
+        assert one.dtype == np.float32
+        assert 0 <= one.min() <= one.max() <= 1
+    away = [distance(one, picture) for one in found]
+    assert away[0] > 0.005
+    assert away == sorted(away), "each severity is further from the picture than the one before"
+    assert len(set(away)) == len(away)
+    assert np.array_equal(found[0], CORRUPTIONS[name](picture, 1, KEY)), "a function of its arguments alone"
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_only_noise_is_random(name, gray):
+    one, other = (CORRUPTIONS[name](gray, 3, jax.random.key(seed)) for seed in (1, 2))
+    assert np.array_equal(one, other) == (name != "noise")
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_jit_changes_nothing(name, gray):
+    with jax.disable_jit():
+        plain = CORRUPTIONS[name](gray, 4, KEY)
+    np.testing.assert_allclose(CORRUPTIONS[name](gray, 4, KEY), plain, atol=1e-6)
+
+
+def test_contrast_and_brightness_by_hand(colour):
+    mean = colour.mean(axis=(0, 1))
+    np.testing.assert_allclose(
+        CORRUPTIONS["contrast"](colour, 3, KEY), mean + 0.2 * (colour - mean), atol=1e-5
+    )
+    pixel = np.array([[[0.2, 0.1, 0.4]], [[0.0, 0.0, 0.0]]], np.float32)
+    raised = CORRUPTIONS["brightness"](pixel, 2, KEY)
+    np.testing.assert_allclose(raised, [[[0.3, 0.15, 0.6]], [[0.2, 0.2, 0.2]]], atol=1e-6)
+
+
+def test_noise_has_the_deviation_of_its_level():
+    flat = np.full((128, 128, 1), 0.5, np.float32)
+    found = np.asarray(CORRUPTIONS["noise"](flat, 1, KEY))
+    assert found.std() == pytest.approx(0.08, rel=0.03)
+    assert abs(found.mean() - 0.5) < 0.002
+
+
+def test_blur_keeps_flat_what_is_flat_and_means_the_same_on_every_canvas():
+    flat = np.full((20, 28, 3), 0.7, np.float32)
+    np.testing.assert_allclose(CORRUPTIONS["blur"](flat, 5, KEY), flat, atol=1e-6)
+
+    def width(size: int) -> float:
+        """Of a blurred line, as a share of the side."""
+        line = np.zeros((size, size, 1), np.float32)
+        line[:, size // 2] = 1
+        across = np.asarray(CORRUPTIONS["blur"](line, 5, KEY))[0, :, 0]
+        at = np.arange(size) - size // 2
+        return float(np.sqrt((across * at**2).sum() / across.sum()) / size)
+
+    assert width(224) == pytest.approx(6 / 224, rel=0.01)
+    assert width(256) == pytest.approx(width(224), rel=0.02)
+
+
+def test_several_act_in_their_order_each_with_a_key_of_its_own(gray):
+    first = CORRUPTIONS["contrast"](gray, 2, jax.random.fold_in(KEY, 0))
+    both = CORRUPTIONS["noise"](first, 2, jax.random.fold_in(KEY, 1))
+    assert np.array_equal(several(gray, ("contrast", "noise"), 2, KEY), both)
+    assert distance(several(gray, ("noise", "contrast"), 2, KEY), both) > 0.01
+
+
+def test_what_there_is_not_is_told_at_once(gray):
+    check(("noise", "blur"), 5)
+    with pytest.raises(
+        ValueError, match=r"'fogg', 'rain'; severity is 6, .* 1 to 5.*contrast, brightness, noise"
+    ):
+        several(gray, ("fogg", "noise", "rain"), 6, KEY)
+
+
+def test_a_config_may_name_all_of_them():
+    assert tuple(CORRUPTIONS) == schema.CORRUPTIONS

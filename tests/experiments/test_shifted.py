@@ -1,0 +1,123 @@
+"""Two arms on corrupted versions of their test pictures, as a command."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments import seeds, shifted
+from tests import tiny
+from tests.commands import pictures
+from tl_jax import compilation
+from tl_jax.completion import ConfigError
+from tl_jax.data.shift import Shift
+from tl_jax.finished import open_run
+from tl_jax.workdir import WorkdirError
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory):
+    """A folder of two arms with two seeds each."""
+    folder, there = tiny.make_folder(tmp_path_factory.mktemp("p")), tmp_path_factory.mktemp("configs")
+    stage = dict(train="all", duration="12 steps", lr=1e-2)
+    files = [
+        pictures.write_config(there / f"{name}.py", tiny.config(folder, stages=[dict(stage, train=name)]))
+        for name in ("all", "head")
+    ]
+    root = tmp_path_factory.mktemp("grid")
+    flags = [f"--config={files[0]}", f"--against={files[1]}", "--seeds=2", f"--workdir={root}"]
+    assert seeds.main(["seeds", *flags]) == 0
+    return root
+
+
+def command(root, *flags):
+    return shifted.main(["shifted", f"--workdir={root}", *flags])
+
+
+def table(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_two_arms(grid, capsys):
+    assert command(grid, "--corruptions=noise,contrast+blur", "--severities=5,1", "--measure=nll") == 0
+    printed = capsys.readouterr().out
+    found = json.loads((grid / "shifted.json").read_text())
+    losses, differences, measures = found["tables"]
+    assert [row["arm"] for row in losses] == ["all", "head"]
+    for row in losses:
+        rise = row["out"]["value"] - row["within"]["value"]
+        assert row["lost"]["value"] == pytest.approx(rise), "of NLL more is worse"
+        assert row["lost"]["low"] <= row["lost"]["value"] <= row["lost"]["high"]
+    assert [(row["pictures"], row["severity"]) for row in differences] == [
+        ("as they are", None),
+        ("noise", 1),
+        ("noise", 5),
+        ("contrast+blur", 1),
+        ("contrast+blur", 5),
+        ("mean of corruptions", 1),
+        ("mean of corruptions", 5),
+        ("mean of all", None),
+    ]
+    by = {(row["pictures"], row["severity"], row["arm"]): row["nll"]["value"] for row in measures}
+    for row in differences:
+        at = row["pictures"], row["severity"]
+        assert row["head"]["value"] == pytest.approx(by[*at, "head"] - by[*at, "all"])
+    singles = [by[name, severity, "all"] for name in ("noise", "contrast+blur") for severity in (1, 5)]
+    assert by["mean of all", None, "all"] == pytest.approx(np.mean(singles))
+    assert by["mean of corruptions", 5, "all"] == pytest.approx(np.mean(singles[1::2]))
+    assert found["verdict"] in printed
+    assert "NLL lost, mean of 4 corrupted versions: " in printed
+    assert "noise, severity 1: 4 runs" in printed
+    assert [row["arm"] for row in table(grid / "shifted.csv")] == ["all", "head"]
+    with Image.open(grid / "shifted.png") as picture:
+        assert picture.width > 600
+
+
+def test_the_numbers_are_those_of_the_runs_on_corrupted_pictures(grid):
+    assert command(grid, "--corruptions=noise", "--severities=3") == 0
+    rows = json.loads((grid / "shifted.json").read_text())["tables"][2]
+    each = []
+    for seed in (0, 1):
+        run = open_run(grid / "all" / f"seed-{seed}")
+        test = run.data().test
+        shift = Shift("noise", 3)
+        images = np.stack([shift.corrupted(*one) for one in zip(test.images, test.ids, strict=True)])
+        logits = run.logits(type(test)(test.ids, test.labels, test.groups, images))
+        each.append((logits.argmax(axis=1) == test.labels).mean())
+    (row,) = (row for row in rows if (row["pictures"], row["arm"]) == ("noise", "all"))
+    assert row["accuracy"]["value"] == pytest.approx(np.mean(each))
+
+
+def test_a_seed_that_one_arm_lacks_is_left_out_and_pictures_that_changed_are_refused(grid, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(grid, copy)
+    shutil.rmtree(copy / "head" / "seed-1")
+    assert command(copy, "--corruptions=contrast", "--severities=1") == 0
+    assert "left out, as not all arms have their seed: all/seed-1" in capsys.readouterr().out
+    result = copy / "all" / "seed-0" / "result.json"
+    text = json.loads(result.read_text())
+    text["data"]["fingerprint"] = "of others"
+    result.write_text(json.dumps(text))
+    with pytest.raises(ValueError, match="all/seed-0: the pictures, labels or splits are not those"):
+        command(copy, "--corruptions=contrast", "--severities=1")
+
+
+def test_one_program_for_all_runs(grid, monkeypatch):
+    kept = []
+    compiled = compilation._compile
+    monkeypatch.setattr(compilation, "_compile", lambda *a, **b: kept.append(a) or compiled(*a, **b))
+    assert command(grid, "--corruptions=contrast,brightness", "--severities=2,4") == 0
+    assert len(kept) == 1
+
+
+def test_what_cannot_be_meant(grid, tmp_path):
+    with pytest.raises(ConfigError, match=r"--corruptions: .*'fogg'(.|\n)*--severities: found 0, x"):
+        command(grid, "--corruptions=noise,fogg", "--severities=0,x,3")
+    with pytest.raises(WorkdirError, match="no finished runs of a grid"):
+        command(tmp_path)

@@ -1,0 +1,98 @@
+"""Single test pictures worth a look: where the network errs, doubts, and is sure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tl_jax.report import images
+from tl_jax.report.evidence import Evidence
+from tl_jax.report.quality import Quality
+
+EACH = 4
+"""Pictures of a kind. All kinds together stay below the rows of one pass of the heat maps."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """``picture`` and ``heat`` are data addresses; ``probability`` (calibrated) is that of ``decided``."""
+
+    id: str
+    truth: str
+    decided: str
+    probability: float
+    picture: str
+    heat: str
+
+
+@dataclass(frozen=True)
+class Kind:
+    title: str
+    about: str
+    examples: Sequence[Example]
+
+
+def choose(quality: Quality, each: int = EACH) -> dict[str, np.ndarray]:
+    """Rows of the test split, at most ``each`` under ``wrong``, ``unsure`` and ``sure``; no row twice.
+
+    Wrong: the lowest probability of the truth among wrong decisions. Unsure: nearest to the decision going
+    the other way, in log-odds. Sure: the farthest from that.
+    """
+    p = np.clip(quality.calibrated, 1e-15, None)
+    rows, decision = np.arange(len(p)), quality.decision
+    if decision.threshold is not None:
+        odds = np.log(p[:, decision.positive]) - np.log(p[:, 1 - decision.positive])
+        limit = np.clip(decision.threshold, 1e-15, 1 - 1e-15)
+        doubt = np.abs(odds - np.log(limit) + np.log1p(-limit))
+    else:
+        first, second = np.sort(p, axis=1)[:, :-3:-1].T
+        doubt = np.log(first) - np.log(second)
+    wrong = rows[quality.decided != quality.scores.labels]
+    order = np.argsort(p[wrong, quality.scores.labels[wrong]], kind="stable")
+    found = {"wrong": wrong[order][:each]}
+    rest = np.setdiff1d(rows, found["wrong"])
+    found["unsure"] = rest[np.argsort(doubt[rest], kind="stable")][:each]
+    rest = np.setdiff1d(rest, found["unsure"])
+    found["sure"] = rest[np.argsort(-doubt[rest], kind="stable")][:each]
+    return found
+
+
+def kinds(evidence: Evidence, quality: Quality) -> list[Kind]:
+    """With their pictures and heat maps of the class decided; needs ``evidence.pictures``."""
+    assert evidence.pictures is not None
+    chosen = choose(quality)
+    rows = np.concatenate(list(chosen.values()))
+    if not len(rows):
+        return []
+    found = evidence.pictures.test(rows)
+    maps = evidence.pictures.heat(found, quality.decided[rows])
+    made = {
+        int(row): _example(evidence, quality, int(row), image, heat)
+        for row, image, heat in zip(rows, found, maps, strict=True)
+    }
+    errors = int((quality.decided != quality.scores.labels).sum())
+    about = {
+        "wrong": (
+            "Most wrong",
+            f"{errors:,} of {len(quality.decided):,} decisions are wrong."
+            if errors
+            else "No decision on the test split is wrong.",
+        ),
+        "unsure": ("Least sure", "A little more or less, and the decision would be another."),
+        "sure": ("Most sure", "Farthest from another decision."),
+    }
+    return [Kind(*about[name], [made[int(row)] for row in some]) for name, some in chosen.items()]
+
+
+def _example(evidence: Evidence, quality: Quality, row: int, image: np.ndarray, heat: np.ndarray) -> Example:
+    decided = int(quality.decided[row])
+    return Example(
+        id=str(evidence.test.ids[row]),
+        truth=evidence.classes[int(quality.scores.labels[row])],
+        decided=evidence.classes[decided],
+        probability=float(quality.calibrated[row, decided]),
+        picture=images.data(image),
+        heat=images.data(images.overlay(image, heat)),
+    )

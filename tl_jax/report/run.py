@@ -1,0 +1,50 @@
+"""The page about one run."""
+
+from __future__ import annotations
+
+from tl_jax.report import examples, learning, measures, page, verdict
+from tl_jax.report.confusion import confusion
+from tl_jax.report.evidence import Evidence
+from tl_jax.report.quality import Quality
+
+
+def html(evidence: Evidence) -> str:
+    """The whole page as text. What the evidence does not hold is left out, and the page says so."""
+    result = evidence.result
+    quality = Quality(evidence) if len(evidence.test.labels) else None
+    return page.render(
+        "run.html",
+        title=evidence.name,
+        evidence=evidence,
+        result=result,
+        verdict=verdict.of(evidence),
+        measures=measures.table(evidence),
+        by_class=measures.by_class(evidence),
+        counts=measures.counts(evidence),
+        learning=learning.pictures(evidence),
+        ranking=quality.ranking() if quality else [],
+        calibration=[quality.reliability(), quality.histogram()] if quality else [],
+        confusion=confusion(evidence),
+        kinds=examples.kinds(evidence, quality) if quality and evidence.pictures else [],
+        facts=_facts(evidence),
+    )
+
+
+def _facts(evidence: Evidence) -> list[tuple[str, str]]:
+    """What makes the run again, and shows whether it is the same."""
+    result = evidence.result
+    versions = result["versions"]
+    seconds = result["seconds"]
+    found = [
+        ("seed", str(evidence.seed)),
+        ("config digest", result.get("config", "")),
+        ("data fingerprint", result["data"]["fingerprint"]),
+        ("weights", result["weights"]["source"]),
+        ("weights identity", result["weights"]["identity"]),
+        ("versions", ", ".join(f"{name} {number}" for name, number in versions.items())),
+        ("steps", f"{result['steps']:,}"),
+        ("time", f"{seconds['train']:.1f} s of training steps, {seconds['total']:.1f} s in all"),
+    ]
+    if result.get("flops"):
+        found.append(("operations", f"{result['flops'] / 1e12:.3g} TFLOP of training steps"))
+    return [(name, text) for name, text in found if text]

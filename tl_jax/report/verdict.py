@@ -1,0 +1,148 @@
+"""A run in three lines: what was reached, how it was chosen, what to mind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tl_jax.evaluation.estimate import Estimate
+from tl_jax.evaluation.table import title
+from tl_jax.report.evidence import Evidence
+
+FEW = 30
+"""Groups of a class below which percentile intervals are too narrow (docs/evaluation.md)."""
+
+_TWO = ("auroc", "accuracy_at_threshold", "sensitivity", "specificity")
+_MORE = ("auroc", "accuracy_calibrated", "balanced_accuracy", "average_precision")
+_DIGITS = ".3f"
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A number that the page shows large."""
+
+    title: str
+    value: str
+    interval: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    reached: str
+    chosen: str
+    mind: Sequence[str]
+    tiles: Sequence[Tile]
+
+
+def of(evidence: Evidence) -> Verdict:
+    """The verdict on a run, from its numbers alone."""
+    test = evidence.result["test"]
+    several = len(evidence.classes) > 2
+    shown = [name for name in (_MORE if several else _TWO) if name in test]
+    tiles = []
+    for name in shown:
+        one = Estimate.of(test[name])
+        value = Estimate(one.value).text(_DIGITS)
+        tiles.append(Tile(title(name, test, several), value, one.interval(_DIGITS)))
+    return Verdict(_reached(test, tiles), _chosen(evidence), list(_mind(evidence, shown)), tiles)
+
+
+def _reached(test: Mapping[str, Any], tiles: Sequence[Tile]) -> str:
+    told = [
+        f"{tile.title} {tile.value}" + (f" (95\u00a0% interval {tile.interval})" if tile.interval else "")
+        for tile in tiles[:2]
+        if tile.interval or tile.value != "–"
+    ]
+    return f"{' and '.join(told) or 'nothing that can be measured'} on {_counted(test)}."
+
+
+def _counted(measures: Mapping[str, Any]) -> str:
+    n, groups = measures["n"], measures["n_groups"]
+    of = f" of {groups:,} groups" if groups != n else ", each a group of its own"
+    return f"{n:,} test {'picture' if n == 1 else 'pictures'}{of}"
+
+
+def _chosen(evidence: Evidence) -> str:
+    result, best = evidence.result, evidence.result["best"]
+    stage = result["stages"][best["stage"]]["name"]
+    measured = len(_validations(evidence))
+    value = "undefined" if best["value"] is None else f"{best['value']:.4f}"
+    among = f"the best of {measured} measurements" if measured > 1 else "the only measurement"
+    metric = title(evidence.metric, result["val"], len(evidence.classes) > 2)
+    text = f"Weights of step {best['step']:,} (stage {stage!r}): validation {metric} {value}, {among}. "
+    test = result["test"]
+    if test["threshold"] is None:
+        text += "The most probable class is chosen. "
+    elif test["criterion"] == "none":
+        text += f"{test['positive']} from probability {test['threshold']:.3g} on, set without data. "
+    else:
+        text += (
+            f"{test['positive']} from calibrated probability {test['threshold']:.3g} on, chosen on "
+            f"validation by {test['criterion']}. "
+        )
+    before, after = test["nll"]["value"], test["nll_calibrated"]["value"]
+    if before is not None and after is not None:
+        text += f"Calibration, fitted on validation, takes test NLL from {before:.3f} to {after:.3f}."
+    return text.strip()
+
+
+def _mind(evidence: Evidence, shown: Sequence[str]) -> Iterator[str]:
+    result = evidence.result
+    test = result["test"]
+    if result["data"]["caveat"]:
+        yield _sentence(result["data"]["caveat"])
+    for split in ("test", "val"):
+        absent = [name for name, n in result[split]["counts"].items() if not n]
+        if absent:
+            where = "validation" if split == "val" else split
+            yield _sentence(f"{where} has no picture of {_some(absent)}")
+    reasons: dict[str, list[str]] = {}
+    for name, entry in test.items():
+        if isinstance(entry, Mapping) and entry.get("value", 0) is None:
+            reasons.setdefault(entry["why"], []).append(title(name, test, len(evidence.classes) > 2))
+    for why, names in reasons.items():
+        yield _sentence(f"undefined on the test split: {_some(names)} ({why})")
+    if not test["interval"].startswith("95 %"):
+        yield _sentence(test["interval"])
+    groups = {
+        name: len(np.unique(evidence.test.groups[evidence.test.labels == i]))
+        for i, name in enumerate(evidence.classes)
+    }
+    few = [f"{name} {n}" for name, n in groups.items() if 0 < n < FEW]
+    if few:
+        yield _sentence(
+            f"few groups in the test split ({_some(few)}): intervals are too narrow below some {FEW}"
+        )
+    notes = list(result["decision"]["notes"]) if len(evidence.classes) == 2 else []
+    notes += [test[name]["note"] for name in shown if "note" in test[name]]
+    yield from (_sentence(note) for note in dict.fromkeys(notes))
+    yield from _course(evidence)
+
+
+def _course(evidence: Evidence) -> Iterator[str]:
+    """What the course of validation says about the length of training."""
+    steps = [line["step"] for line in _validations(evidence)]
+    best = evidence.result["best"]["step"]
+    if len(steps) < 2:
+        return
+    if best == steps[-1]:
+        yield "Validation was still improving at the last step: longer training may give more."
+    elif best == steps[0]:
+        yield f"Validation never improved on its first measurement, at step {best:,} of {steps[-1]:,}."
+
+
+def _validations(evidence: Evidence) -> list[Mapping[str, Any]]:
+    return [line for line in evidence.history if f"val/{evidence.metric}" in line]
+
+
+def _sentence(text: str) -> str:
+    text = text[0].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return ", ".join(names[:6]) + more
