@@ -71,17 +71,14 @@ def heatmaps(
     if not len(images):
         return np.zeros((0, recipe.size, recipe.size), np.float32)
     graph, params, stats = inference_graph(model), *split(model)[1:]
-    shapes = tuple((path, leaf.shape, leaf.dtype) for path, leaf in (params | stats).items())
-    key = (graph, recipe.inference, shapes)
+    static = graph, recipe.inference
     if cut is None:
-        cut = compilation.once((chosen, *key), lambda: chosen(model, recipe))
+        known = (chosen, *static, compilation.shapes(params, stats))
+        cut = compilation.once(known, lambda: chosen(model, recipe))
     like = jax.ShapeDtypeStruct((ROWS, *images.shape[1:]), jnp.uint8)
     wanted = jax.ShapeDtypeStruct((ROWS,), jnp.int32)
     function = jax.jit(partial(_maps, graph, recipe, cut))
-    program = compilation.once(
-        (_maps, *key, cut, like.shape),
-        lambda: compilation.compiled(function.lower(params, stats, like, wanted)),
-    )
+    program = compilation.program(function, (_maps, *static, cut), params, stats, like, wanted)
     found = []
     for start in range(0, len(images), ROWS):
         rows, which = images[start : start + ROWS], classes[start : start + ROWS]
