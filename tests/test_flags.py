@@ -76,7 +76,8 @@ OTHER = {
     "augment.scale": (0.5, 1.0), "augment.ratio": (0.5, 2.0), "data.window": (40.0, 400.0),
     "loss.class_weights": (1.0, 2.0), "evaluation.threshold": "specificity>=0.9", "batch_size": 64,
     "preprocess.mean": (0.5,), "preprocess.std": (0.25,), "accumulate": 2, "mesh.data": 2,
-    "mesh.fsdp": 2,
+    "mesh.fsdp": 2, "data.shift.corruption": "noise+blur", "data.shift.severity": 5,
+    "data.shift.labels": "flip", "model.keep": "first 2",
 }  # fmt: skip
 
 
