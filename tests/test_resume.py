@@ -70,7 +70,7 @@ def outcome(workdir: Path) -> dict:
     """Everything a run leaves that must not depend on its interruptions."""
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     result = json.loads((workdir / "result.json").read_text())
-    del result["seconds"]
+    del result["seconds"], result["command"]
     return {
         "weights": (workdir / "model" / "model.safetensors").read_bytes(),
         "metrics": [{k: v for k, v in line.items() if k not in FREE} for line in lines],

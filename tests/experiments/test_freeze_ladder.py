@@ -80,6 +80,7 @@ def test_a_cut_deeper_than_the_network_is_refused(config, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.slow
 def test_a_dry_run_prints_the_cost_and_trains_nothing(config, tmp_path, capsys):
     assert command(config, tmp_path / "none", "--seeds=3", "--cuts=0,4", "--dry_run") == 0
     lines = capsys.readouterr().out.splitlines()

@@ -27,6 +27,7 @@ def command(file, root, *flags):
     return learning_rates.main(["learning_rates", f"--config={file}", f"--workdir={root}", *flags])
 
 
+@pytest.mark.slow
 def test_a_grid(file, tmp_path, capsys):
     assert command(file, tmp_path, "--lrs=1e-5,1e-2", "--decays=1.0,0.5", "--seeds=2") == 0
     printed = capsys.readouterr().out

@@ -19,6 +19,8 @@ from tl_jax.data.shift import Shift
 from tl_jax.finished import open_run
 from tl_jax.workdir import WorkdirError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory):

@@ -56,6 +56,7 @@ def weights(workdir):
     return jax.device_get({**params, **stats})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", PARTS)
 @pytest.mark.parametrize("target", ["contrast+noise-4", "flipped"])
 def test_what_is_frozen_is_the_source_to_the_bit(done, target, group):
@@ -68,6 +69,7 @@ def test_what_is_frozen_is_the_source_to_the_bit(done, target, group):
     assert moved == PARTS[group]
 
 
+@pytest.mark.slow
 def test_the_targets_are_what_they_say(done):
     """A share of the same patients, other pictures or other labels; and the network of the source."""
     source, noisy, flipped = (
@@ -87,6 +89,7 @@ def test_the_targets_are_what_they_say(done):
     assert "label" in flipped.result["data"]["caveat"]
 
 
+@pytest.mark.slow
 def test_what_is_told(done):
     found = json.loads((done / "surgical.json").read_text())
     (rows,) = found["tables"]
@@ -120,6 +123,7 @@ def test_what_is_told(done):
         assert picture.width > 600
 
 
+@pytest.mark.slow
 def test_the_same_command_again_runs_nothing(done, config, capsys):
     assert command(config, done, *FLAGS, "--fraction=0.5", "--duration=3 steps") == 0
     printed = capsys.readouterr().out
@@ -144,6 +148,7 @@ def test_validation_chooses_the_rate():
     assert (choice.lr, choice.at_edge) == (1e-4, True)
 
 
+@pytest.mark.slow
 def test_a_source_that_fails_is_told_and_its_targets_wait(done, config, tmp_path, monkeypatch, capsys):
     root = tmp_path / "copy"
     shutil.copytree(done / "source", root / "source")

@@ -44,6 +44,7 @@ def command(config, root, *flags):
     return transferability.main(["transferability", f"--config={file}", f"--workdir={root / 'out'}", *flags])
 
 
+@pytest.mark.slow
 def test_cuts_frozen_and_fine_tuned(resnet, tmp_path, capsys):
     assert command(resnet, tmp_path, "--seeds=1", "--cuts=2,1") == 0
     printed, root = capsys.readouterr().out, tmp_path / "out"

@@ -56,6 +56,7 @@ def test_a_linear_head_is_to_stay_below_two_over_its_curvature(folder, tmp_path)
         assert 1e-3 * edge < rate < 2 * edge, rule
 
 
+@pytest.mark.slow
 def test_stages_before_are_trained_once_and_batches_are_the_runs_own(folder, tmp_path, monkeypatch):
     settings, tried = config(folder, HEAD, ALL), rates(1e-6, 1, 30)
 

@@ -78,12 +78,12 @@ class Comparison:
 
     def difference(self, a: str, b: str, measure: str) -> Estimate:
         """``a`` less ``b``."""
-        return self.combination({a: 1.0, b: -1.0}, measure)
+        return self.combination([(a, 1.0), (b, -1.0)], measure)
 
-    def combination(self, weights: Mapping[str, float], measure: str) -> Estimate:
+    def combination(self, weights: Sequence[tuple[str, float]], measure: str) -> Estimate:
         """The sum of arms, each times its weight."""
-        points = [weight * self.points[name][measure] for name, weight in weights.items()]
-        replicates = [weight * self.replicates[name][measure] for name, weight in weights.items()]
+        points = [weight * self.points[name][measure] for name, weight in weights]
+        replicates = [weight * self.replicates[name][measure] for name, weight in weights]
         return _estimate(float(np.sum(points)), np.sum(replicates, axis=0))
 
     def loss(self, a: str, best: str, measure: str) -> Estimate:

@@ -95,7 +95,7 @@ def _trend(compared: Comparison, arms: Mapping[Key, Chosen], how: str, measure: 
     aside = np.array(cuts) - np.mean(cuts)
     weights = aside / (aside**2).sum()
     return compared.combination(
-        {name((cut, how)): float(weight) for cut, weight in zip(cuts, weights, strict=True)}, measure
+        [(name((cut, how)), float(weight)) for cut, weight in zip(cuts, weights, strict=True)], measure
     )
 
 
