@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tl_jax.lab import curves
-from tl_jax.lab.compare import NAMES
+from tl_jax.lab.compare import display_name
 from tl_jax.lab.curves import Curve
 from tl_jax.report.table import Column, Table, Value
 
@@ -66,7 +66,7 @@ def of(transfer: Sequence[Curve], scratch: Sequence[Curve], *, rises: bool) -> C
 
 def table(found: Mapping[tuple[float, str], CatchingUp], metric: str, budget: int) -> Table:
     """A row for each fraction of the labels and arm."""
-    title = NAMES.get(metric, metric)
+    title = display_name(metric)
     columns = [
         Column("labels", form=".4g"),
         Column("arm"),

@@ -9,9 +9,10 @@ seeds the part that is due to them is estimated poorly, and somewhat too small, 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,10 +27,10 @@ from tl_jax.lab.records import Record
 from tl_jax.pooled import Fold, joined, read_fold
 from tl_jax.workdir import Workdir
 
-NAMES = {"auroc": "AUROC", "nll": "NLL", "ece": "ECE"}
-"""How measures are called where people read them; others go by their own names."""
-
+_NAMES = {"auroc": "AUROC", "nll": "NLL", "ece": "ECE"}
 _LOWER = ("nll", "brier", "ece")
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 class Comparison:
@@ -165,6 +166,11 @@ def predictions(root: Path, record: Record) -> Fold:
     return read_fold(record["name"], Workdir(root / record["name"]))
 
 
+def display_name(measure: str) -> str:
+    """How a measure is called where people read it."""
+    return _NAMES.get(measure, measure)
+
+
 def rises(measure: str) -> bool:
     """Whether more of it is better."""
     return HIGHER_IS_BETTER.get(measure, not measure.startswith(_LOWER))
@@ -182,12 +188,10 @@ def holm(p: Sequence[float]) -> list[float]:
     return corrected.tolist()
 
 
-def corrected(raw: Mapping[Any, Estimate]) -> dict[Any, Estimate]:
+def corrected(raw: Mapping[Key, Estimate]) -> dict[Key, Estimate]:
     """The same estimates, p corrected for their number by `holm`."""
     ps = holm([one.p for one in raw.values()])
-    return {
-        key: Estimate(one.value, one.low, one.high, p) for (key, one), p in zip(raw.items(), ps, strict=True)
-    }
+    return {key: replace(one, p=p) for (key, one), p in zip(raw.items(), ps, strict=True)}
 
 
 def _estimate(value: float, replicates: Floats) -> Estimate:

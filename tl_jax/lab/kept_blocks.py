@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 from tl_jax.evaluation.estimate import Estimate
 from tl_jax.lab import pictures
 from tl_jax.lab.chosen import Choice, Chosen
-from tl_jax.lab.compare import NAMES, Comparison, corrected, predictions, rises
+from tl_jax.lab.compare import Comparison, corrected, display_name, predictions, rises
 from tl_jax.lab.records import Record
 from tl_jax.lab.summary import Summary
 from tl_jax.lab.versus import SURE
@@ -113,7 +113,7 @@ def summary(of: Transferability) -> Summary:
 
 def table(of: Transferability) -> Table:
     """A row a cut."""
-    judged = NAMES.get(of.measure, of.measure)
+    judged = display_name(of.measure)
     columns = [
         Column("kept"),
         Column("frozen", f"{judged}, frozen"),
@@ -146,7 +146,7 @@ def details(of: Transferability) -> Table:
         Column("kept"),
         Column("how"),
         Column("lr", form=".3g"),
-        *(Column(one, NAMES.get(one, one)) for one in shown),
+        *(Column(one, display_name(one)) for one in shown),
         Column("trained", "trained parameters"),
         Column("seconds", form=".1f"),
         Column("tflop", "TFLOP", ".2f"),
@@ -173,7 +173,7 @@ def verdict(of: Transferability) -> str:
     falls, deepest = of.trends[FROZEN], of.recovery.get(of.cuts[-1]) if of.cuts else None
     if falls is None or deepest is None:
         return "Nothing can be said about depth: that takes two cuts or more, frozen and fine-tuned."
-    judged = NAMES.get(of.measure, of.measure)
+    judged = display_name(of.measure)
     sign = 1 if rises(of.measure) else -1
     way, back = _way(falls, sign, WITH_DEPTH), _way(deepest, sign, WITH_TUNING)
     tuned = of.trends[TUNED]
@@ -208,7 +208,7 @@ def _kept(cut: int) -> str:
 
 def draw(of: Transferability, path: Path) -> None:
     """Writes the picture: what is measured against the blocks that are kept."""
-    judged = NAMES.get(of.measure, of.measure)
+    judged = display_name(of.measure)
     with pictures.figure(path, rows=2, heights=(3, 2)) as (above, below):
         for number, (how, colour) in enumerate(((FROZEN, pictures.DARK), (TUNED, pictures.MARK))):
             line = [(cut, one) for cut in of.cuts if (one := of.arm((cut, how)))]

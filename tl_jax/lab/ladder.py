@@ -12,7 +12,7 @@ import numpy as np
 
 from tl_jax.evaluation.estimate import Estimate
 from tl_jax.lab import ladder_picture
-from tl_jax.lab.compare import NAMES, Comparison, holm, predictions, rises
+from tl_jax.lab.compare import Comparison, corrected, display_name, predictions, rises
 from tl_jax.lab.records import Record
 from tl_jax.lab.summary import Summary
 from tl_jax.report.table import Column, Table
@@ -85,9 +85,8 @@ def summarise(root: Path, records: Sequence[Record], settings: Any, *, measure: 
     compared = Comparison(arms, settings)
     measure, names = compared.measure(measure), compared.points[next(iter(arms))]
     best = compared.best(measure)
-    steps = [compared.difference(low, high, measure) for low, high in zip(arms, list(arms)[1:], strict=False)]
-    corrected = holm([step.p for step in steps])
-    steps = [Estimate(s.value, s.low, s.high, p) for s, p in zip(steps, corrected, strict=True)]
+    neighbours = zip(arms, list(arms)[1:], strict=False)
+    steps = corrected({low: compared.difference(low, high, measure) for low, high in neighbours})
     shown = [name for name in dict.fromkeys((measure, "auroc", "accuracy", "nll", "ece")) if name in names]
     rungs = [
         Rung(
@@ -99,19 +98,19 @@ def summarise(root: Path, records: Sequence[Record], settings: Any, *, measure: 
             flops=_mean([one["flops"] for one in runs]),
             measures={name: compared.arm(str(cut), name) for name in shown},
             each=[one["test"][measure]["value"] for one in runs],
-            step=steps[number] if number < len(steps) else None,
+            step=steps.get(str(cut)),
             loss=compared.loss(str(cut), best, measure),
         )
-        for number, (cut, runs) in enumerate(by_cut.items())
+        for cut, runs in by_cut.items()
     ]
     return Ladder(rungs, measure, margin, whole, compared.patients, missing)
 
 
 def table(found: Ladder) -> Table:
     """A row a rung."""
-    shown, judged = list(found.rungs[0].measures), NAMES.get(found.measure, found.measure)
+    shown, judged = list(found.rungs[0].measures), display_name(found.measure)
     columns = [Column("frozen"), Column("trains"), Column("trained", "parameters")]
-    columns += [Column(name, NAMES.get(name, name)) for name in shown]
+    columns += [Column(name, display_name(name)) for name in shown]
     columns += [
         Column("seconds", form=".1f"),
         Column("peak_bytes", "memory, MB", form=",.0f"),
@@ -142,7 +141,7 @@ def table(found: Ladder) -> Table:
 
 def verdict(found: Ladder) -> str:
     """Which plan to take."""
-    best, chosen, name = found.best, found.chosen, NAMES.get(found.measure, found.measure)
+    best, chosen, name = found.best, found.chosen, display_name(found.measure)
     value = best.measures[found.measure].value
     if chosen is best:
         cheaper = any(rung.cut > best.cut for rung in found.rungs)

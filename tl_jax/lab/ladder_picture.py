@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tl_jax.lab import pictures
-from tl_jax.lab.compare import NAMES
+from tl_jax.lab.compare import display_name
 
 if TYPE_CHECKING:
     from tl_jax.lab.ladder import Ladder
@@ -33,7 +33,7 @@ def draw(found: Ladder, path: Path) -> None:
         above.plot(
             chosen.cut, chosen.measures[found.measure].value, "o", color=pictures.MARK, markersize=9, zorder=5
         )
-        above.set_ylabel(f"test {NAMES.get(found.measure, found.measure)}")
+        above.set_ylabel(f"test {display_name(found.measure)}")
         above.set_title(f"{found.seeds} seeds (pale), means with 95 % intervals; orange: the verdict")
         below.bar(cuts, [rung.seconds for rung in found.rungs], color=pictures.PALE)
         below.set_ylabel("seconds a run")

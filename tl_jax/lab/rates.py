@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from tl_jax.lab import pictures
-from tl_jax.lab.compare import NAMES, Comparison, predictions, rises
+from tl_jax.lab.compare import Comparison, display_name, predictions, rises
 from tl_jax.lab.records import Record
 from tl_jax.lab.summary import Summary
 from tl_jax.report.table import Column, Table
@@ -87,5 +87,5 @@ def _verdict(
     if len(lrs) > 1 and chosen[0] in (lrs[0], lrs[-1]):
         edge = f" It is the {'lowest' if chosen[0] == lrs[0] else 'highest'} that was tried: try more there."
     value = f"{config.select.metric} {means[chosen]:.4f} on validation"
-    tested = f"{NAMES.get(measure, measure)} {found.text()} on the test split"
+    tested = f"{display_name(measure)} {found.text()} on the test split"
     return f"Take lr={chosen[0]:g}, layer_decay={chosen[1]:g}: {value}; {tested}, which chose nothing.{edge}"

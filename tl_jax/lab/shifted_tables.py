@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from tl_jax.data.sources.errors import counted
 from tl_jax.evaluation.estimate import Estimate
 from tl_jax.lab import pictures
-from tl_jax.lab.compare import NAMES, Comparison, holm
+from tl_jax.lab.compare import Comparison, corrected, display_name
 from tl_jax.lab.shifted import Shifted
 from tl_jax.lab.summary import Summary
 from tl_jax.lab.versus import SURE
@@ -32,7 +31,7 @@ def told(found: Shifted) -> Summary:
 
 def verdict(found: Shifted) -> str:
     """Which arm loses least, and how sure that is."""
-    lost, called = found.lost, NAMES.get(found.measure, found.measure)
+    lost, called = found.lost, display_name(found.measure)
     order = sorted(lost.points, key=lambda arm: lost.points[arm][found.measure])
     each = ", ".join(f"{arm} {lost.arm(arm, found.measure).text()}" for arm in order)
     text = f"{called} lost, mean of {counted(len(found.versions), 'corrupted version')}: {each}."
@@ -48,9 +47,7 @@ def verdict(found: Shifted) -> str:
 def _ahead(compared: Comparison, arm: str, measure: str) -> dict[str, Estimate]:
     """The arm less each other one, p corrected for their number."""
     others = [other for other in compared.points if other != arm]
-    found = [compared.difference(arm, other, measure) for other in others]
-    p = holm([one.p for one in found])
-    return {other: replace(one, p=q) for other, one, q in zip(others, found, p, strict=True)}
+    return corrected({other: compared.difference(arm, other, measure) for other in others})
 
 
 def _told(compared: Comparison, arm: str, measure: str) -> str:
@@ -73,7 +70,7 @@ def _losses(found: Shifted) -> Table:
     ]
     if found.missing:
         notes.append(f"left out, as not all arms have their seed: {', '.join(found.missing)}")
-    return Table(columns, rows, title=NAMES.get(measure, measure), notes=notes)
+    return Table(columns, rows, title=display_name(measure), notes=notes)
 
 
 def _rows(found: Shifted) -> list[tuple[str, int | None, Comparison]]:
@@ -93,17 +90,26 @@ def _differences(found: Shifted) -> list[Table]:
     if not others:
         return []
     every = _rows(found)
-    differences = [[one.difference(arm, first, found.measure) for arm in others] for _, _, one in every]
-    p = iter(holm([one.p for row in differences for one in row]))
+    differences = corrected(
+        {
+            (number, arm): one.difference(arm, first, found.measure)
+            for number, (_, _, one) in enumerate(every)
+            for arm in others
+        }
+    )
     columns = [Column("pictures"), Column("severity")]
     for arm in others:
         columns += [Column(arm, f"{arm} less {first}", "+.4f"), Column(f"{arm}_p", "p", ".3f")]
     rows: list[list[Value]] = [
-        [pictures, severity, *(cell for one in row for cell in (one, next(p)))]
-        for (pictures, severity, _), row in zip(every, differences, strict=True)
+        [pictures, severity, *(cell for arm in others for cell in _with_p(differences[number, arm]))]
+        for number, (pictures, severity, _) in enumerate(every)
     ]
     note = f"p corrected for their number (Holm): {len(rows) * len(others)}"
-    return [Table(columns, rows, title=NAMES.get(found.measure, found.measure), notes=[note])]
+    return [Table(columns, rows, title=display_name(found.measure), notes=[note])]
+
+
+def _with_p(one: Estimate) -> tuple[Estimate, float]:
+    return one, one.p
 
 
 def _measures(found: Shifted) -> Table:
@@ -111,7 +117,7 @@ def _measures(found: Shifted) -> Table:
     there = next(iter(found.within.points.values()))
     shown = [name for name in dict.fromkeys((found.measure, *SHOWN)) if name in there]
     columns = [Column("pictures"), Column("severity"), Column("arm")]
-    columns += [Column(name, NAMES.get(name, name)) for name in shown]
+    columns += [Column(name, display_name(name)) for name in shown]
     rows: list[list[Value]] = [
         [pictures, severity, arm, *(compared.arm(arm, name) for name in shown)]
         for pictures, severity, compared in _rows(found)
@@ -135,6 +141,6 @@ def draw(found: Shifted, path: Path) -> None:
             )
         axes.set_xticks(at, ["none", *map(str, found.severities)])
         axes.set_xlabel("severity, mean of the corruptions")
-        axes.set_ylabel(f"test {NAMES.get(found.measure, found.measure)}")
+        axes.set_ylabel(f"test {display_name(found.measure)}")
         axes.set_title("means over seeds with 95 % intervals")
         axes.legend(frameon=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from tl_jax.evaluation.estimate import Estimate
 from tl_jax.finished import open_run
-from tl_jax.lab.compare import Comparison, answers, holm, own_test, predictions, rises
+from tl_jax.lab.compare import Comparison, answers, corrected, own_test, predictions, rises
 from tl_jax.lab.records import Record
 
 NONE, ALL = "none", "all"
@@ -52,14 +52,14 @@ class Surgery:
     @property
     def differences(self) -> dict[tuple[str, str], Estimate]:
         """(Target, arm) → the arm less `ALL`, p corrected for the number of them all."""
-        found = {
-            (target.name, arm): target.compared.difference(arm, ALL, self.measure)
-            for target in self.targets
-            for arm in target.compared.points
-            if arm != ALL
-        }
-        p = holm([one.p for one in found.values()])
-        return {key: replace(one, p=q) for (key, one), q in zip(found.items(), p, strict=True)}
+        return corrected(
+            {
+                (target.name, arm): target.compared.difference(arm, ALL, self.measure)
+                for target in self.targets
+                for arm in target.compared.points
+                if arm != ALL
+            }
+        )
 
 
 def summarise(

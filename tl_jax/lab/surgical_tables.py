@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tl_jax.data.sources.errors import counted
 from tl_jax.lab import pictures
-from tl_jax.lab.compare import NAMES, holm, rises
+from tl_jax.lab.compare import corrected, display_name, rises
 from tl_jax.lab.summary import Summary
 from tl_jax.lab.surgical import ALL, ARMS, Surgery, Target
 from tl_jax.lab.versus import SURE
@@ -42,15 +42,15 @@ def table(found: Surgery) -> Table:
     there = next(iter(first.points.values()))
     shown = [name for name in dict.fromkeys((found.measure, *SHOWN)) if name in there]
     columns = [Column("target"), Column("trains"), Column("trained", "parameters"), Column("lr", form="g")]
-    columns += [Column("validation", f"validation {NAMES.get(found.metric, found.metric)}")]
-    columns += [Column(name, NAMES.get(name, name)) for name in shown]
+    columns += [Column("validation", f"validation {display_name(found.metric)}")]
+    columns += [Column(name, display_name(name)) for name in shown]
     columns += [
         Column("less_all", "less all", "+.4f"),
         Column("p", form=".3f"),
         Column("seconds", form=".1f"),
     ]
     differences, rows = found.differences, list[list[Value]]()
-    called = NAMES.get(found.measure, found.measure)
+    called = display_name(found.measure)
     for target in found.targets:
         for arm in target.compared.points:
             choice, less = target.choices.get(arm), differences.get((target.name, arm))
@@ -78,7 +78,7 @@ def table(found: Surgery) -> Table:
 
 def verdict(found: Surgery) -> str:
     """For each target, the group that validation prefers; and whether the published directions come out."""
-    differences, called = found.differences, NAMES.get(found.measure, found.measure)
+    differences, called = found.differences, display_name(found.measure)
     lines = []
     for target in found.targets:
         groups = {arm: choice.validation for arm, choice in target.choices.items() if arm != ALL}
@@ -89,19 +89,21 @@ def verdict(found: Surgery) -> str:
             f"split; less all {less.text('+.4f')}, p {less.p:.3f}."
         )
     pairs = [(target, pair) for target in found.targets if (pair := _ends(target, found.metric))]
-    ahead = [target.compared.loss(other, own, found.measure) for target, (own, other) in pairs]
-    corrected = holm([one.p for one in ahead])
-    for (target, (own, other)), one, p in zip(pairs, ahead, corrected, strict=True):
+    ahead = corrected(
+        {target.name: target.compared.loss(other, own, found.measure) for target, (own, other) in pairs}
+    )
+    for target, (own, other) in pairs:
+        one = ahead[target.name]
         came = (
             "it cannot be told"
-            if p >= SURE
+            if one.p >= SURE
             else "so it is here"
             if one.value > 0
             else "here it is the opposite"
         )
         lines.append(
             f"Published: {PUBLISHED[target.kind][0]}. On {target.name}, {own} is ahead of {other} by "
-            f"{one.text('+.4f')}, p {p:.3f}: {came}."
+            f"{one.text('+.4f')}, p {one.p:.3f}: {came}."
         )
     return "\n".join(lines)
 
@@ -130,6 +132,6 @@ def draw(found: Surgery, path: Path) -> None:
             heights = [one.value for one in means]
             axes.bar(at, heights, width * 0.9, yerr=pictures.reach(means), color=colour, capsize=2, label=arm)
         axes.set_xticks(range(len(found.targets)), [target.name for target in found.targets])
-        axes.set_ylabel(f"test {NAMES.get(found.measure, found.measure)}")
+        axes.set_ylabel(f"test {display_name(found.measure)}")
         axes.set_title("what trains; means over seeds with 95 % intervals")
         axes.legend(frameon=False, ncols=len(arms), loc="upper center", bbox_to_anchor=(0.5, -0.1))

@@ -15,7 +15,7 @@ from tl_jax.lab import catching_up, curves
 from tl_jax.lab.arms import ARMS, SCRATCH
 from tl_jax.lab.catching_up import CatchingUp
 from tl_jax.lab.chosen import Choice, Chosen, best
-from tl_jax.lab.compare import NAMES, Comparison, corrected, predictions, rises
+from tl_jax.lab.compare import Comparison, corrected, display_name, predictions, rises
 from tl_jax.lab.curves import Curve
 from tl_jax.lab.records import Record
 from tl_jax.lab.summary import Summary
@@ -108,13 +108,13 @@ def table(of: Transfer) -> Table:
     """A row an arm."""
     measured = of.compared.points[name(next(iter(of.arms)))]
     shown = [one for one in dict.fromkeys((of.measure, "auroc", "accuracy", "nll")) if one in measured]
-    judged = NAMES.get(of.measure, of.measure)
+    judged = display_name(of.measure)
     columns = [
         Column("labels", form=".4g"),
         Column("pictures", form=".4g"),
         Column("arm"),
         Column("lr", form=".3g"),
-        *(Column(one, NAMES.get(one, one)) for one in shown),
+        *(Column(one, display_name(one)) for one in shown),
         Column("difference", f"{judged} less scratch", "+.4f"),
         Column("p", form=".3f"),
         Column("steps"),
@@ -178,10 +178,10 @@ def verdict(of: Transfer) -> str:
         for kind, text in words.items()
         if kind in outcomes.values()
     ]
-    judged = NAMES.get(of.measure, of.measure)
+    judged = display_name(of.measure)
     for fraction, (arm, difference) in of.decided.items():
         told = f"{arm} less scratch {judged} {difference.text('+.4f')}, p {difference.p:.3f}"
-        time = of.caught[fraction, arm].sentence(NAMES.get(of.metric, of.metric))
+        time = of.caught[fraction, arm].sentence(display_name(of.metric))
         lines.append(f"At {100 * fraction:.4g} %: {told}. {time}")
     return "\n".join(lines)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tl_jax.lab import pictures
 from tl_jax.lab.arms import ARMS
-from tl_jax.lab.compare import NAMES
+from tl_jax.lab.compare import display_name
 
 if TYPE_CHECKING:
     from tl_jax.lab.transfer import Transfer
@@ -52,7 +52,7 @@ def _against_labels(found: Transfer, axes: Any, colours: dict[str, str]) -> None
     axes.set_xticks([100 * one for one in found.fractions], [f"{100 * one:.4g} %" for one in found.fractions])
     axes.minorticks_off()
     axes.set_xlabel("labels")
-    axes.set_ylabel(f"test {NAMES.get(found.measure, found.measure)}")
+    axes.set_ylabel(f"test {display_name(found.measure)}")
     axes.set_title(f"means of {found.compared.seeds} seeds, 95 % intervals over seeds and patients")
     axes.legend(frameon=False, ncols=len(shown), loc="best")
 
@@ -66,4 +66,4 @@ def _learning(found: Transfer, axes: Any, colours: dict[str, str], fraction: flo
         axes.plot(at, values.mean(axis=0), "-", color=colours[key[1]], linewidth=1.2)
         axes.fill_between(at, values.min(axis=0), values.max(axis=0), color=colours[key[1]], alpha=0.12, lw=0)
     if by == "steps":
-        axes.set_ylabel(f"val {NAMES.get(found.metric, found.metric)}, {100 * fraction:.4g} %")
+        axes.set_ylabel(f"val {display_name(found.metric)}, {100 * fraction:.4g} %")

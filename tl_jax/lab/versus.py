@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from tl_jax.config import to_json
 from tl_jax.job import prepare
-from tl_jax.lab.compare import NAMES, Comparison, arms, predictions, rises
+from tl_jax.lab.compare import Comparison, arms, display_name, predictions, rises
 from tl_jax.lab.records import Record
 from tl_jax.lab.summary import Summary
 from tl_jax.report.table import Column, Table, Value
@@ -76,7 +76,7 @@ def _table(compared: Comparison) -> Table:
 
 
 def _verdict(compared: Comparison, measure: str) -> str:
-    names, called = list(compared.points), NAMES.get(measure, measure)
+    names, called = list(compared.points), display_name(measure)
     if len(names) == 1:
         return f"{names[0]}: {called} {compared.arm(names[0], measure).text()}."
     first, second = names
