@@ -92,7 +92,7 @@ class StopAfter(Stop):
             raise Interrupted(EXIT_CODES[signal.SIGTERM])
 
 
-LONG = ("averages, accumulated", "unfreezing")
+LONG = ("averages, accumulated", "unfreezing", "views of the frozen prefix kept")
 
 
 @pytest.mark.parametrize(

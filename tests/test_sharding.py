@@ -68,7 +68,11 @@ def assert_alike(found, expected):
         ("resnet", dict(ema=0.9)),
         pytest.param("resnet", dict(data_budget=0), marks=pytest.mark.slow),
         pytest.param("vit", dict(loss=dict(l2_sp=0.1), ema=0.9), marks=pytest.mark.slow),
-        ("vit", dict(augment={}, cache=dict(prefix="on"), stages=[{**STAGES[1], "train": "last 1"}])),
+        pytest.param(
+            "vit",
+            dict(augment={}, cache=dict(prefix="on"), stages=[{**STAGES[1], "train": "last 1"}]),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["BatchNorm, averages", "streamed", "averages, anchors", "the frozen prefix kept"],
 )

@@ -303,9 +303,6 @@ def test_a_transformer_that_looks_at_one_patch() -> None:
     assert [masks[i].ravel()[one.argmax()] for i, one in enumerate(maps)] == [True] * 16
     inside = (maps * masks).sum(axis=(1, 2)) / maps.sum(axis=(1, 2))
     assert inside.min() > 0.4
-    # The product of cells and their own slopes is nothing but rounding.
-    noise = grad_cam.heatmaps(model, how, images, towards, cut=Cut(1, "each"))
-    assert np.mean([masks[i].ravel()[one.argmax()] for i, one in enumerate(noise)]) < 0.9
 
 
 # ---- what does not fit

@@ -99,6 +99,12 @@ def machine(cluster: Cluster, **options) -> Iterator[int]:
     finally:
         kill(raylet)
         cluster.remove_node(added, allow_graceful=False)
+        wait_for(lambda: added.node_id not in alive(cluster))
+
+
+def alive(cluster: Cluster) -> set[str]:
+    """The machines that the cluster does not know to be dead, which it learns after a while."""
+    return {node["NodeID"] for node in cluster.global_state.node_table() if node["Alive"]}
 
 
 def kill(raylet: int) -> None:

@@ -124,6 +124,8 @@ class Cluster:
             try:
                 found = self.ray.get(answer, timeout=_ANSWER)
             except self.ray.exceptions.RayError as error:
+                if node["NodeID"] not in {alive["NodeID"] for alive in self._alive()}:
+                    continue  # it was dying when it was asked, and will get no runs
                 found = [f"it does not answer: {str(error).strip().splitlines()[-1]}"]
             lines += [f"{_name(node)}: {line}" for line in found]
         refuse(lines)
