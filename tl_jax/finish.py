@@ -38,7 +38,8 @@ def finish(job: Job, workdir: Workdir, leaves: Leaves, logits: Mapping[str, np.n
         text = predictions(pictures, logits[name], classes, decision)
         write_text(workdir.predictions(name), text)
     if processes.is_first():
-        pretrained.export_leaves(job.model.spec, leaves, workdir.model, classes=classes)
+        tokenizer = job.tokenizer.path if job.tokenizer else None
+        pretrained.export_leaves(job.model.spec, leaves, workdir.model, classes=classes, tokenizer=tokenizer)
     return {**measures, "decision": decision.to_dict(), "classes": list(classes)}
 
 

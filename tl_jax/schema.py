@@ -155,6 +155,7 @@ CHECKS: Mapping[str, Check] = {
     "data.max_pixels": number(1),
     "data.image_size": number(0, 8192),
     "data.canvas": number(0, 8192),
+    "data.max_tokens": number(0),
     "data.fit": choice("squash", "pad", "crop"),
     "data.window": Check(
         "(centre, width) with width > 0, or () for the file's own",
@@ -189,6 +190,7 @@ CHECKS: Mapping[str, Check] = {
         lambda value: bool(re.fullmatch(r"all|none|stem|first [1-9]\d*", value)),
         _KEEP,
     ),
+    "model.pooling": choice("", "pooler", "first", "mean", "last"),
     "model.gray": choice("repeat", "sum"),
     "model.dropout": _RATE,
     "loss.label_smoothing": _RATE,

@@ -7,9 +7,19 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-from tl_jax.backbones import resnet, vit
+from tl_jax.backbones import bert, distilbert, gpt2, resnet, vit
 
-FAMILIES: dict[str, ModuleType] = {"resnet": resnet, "vit": vit, "deit": vit}
+FAMILIES: dict[str, ModuleType] = {
+    "resnet": resnet,
+    "vit": vit,
+    "deit": vit,
+    "bert": bert,
+    "roberta": bert,
+    "xlm-roberta": bert,
+    "camembert": bert,
+    "distilbert": distilbert,
+    "gpt2": gpt2,
+}
 """The module of each ``model_type`` of a Hugging Face ``config.json``."""
 
 
@@ -27,3 +37,8 @@ def family(config: Mapping[str, Any]) -> ModuleType:
         near = difflib.get_close_matches(name, FAMILIES, n=1, cutoff=0.0)[0]
         raise ValueError(f"model_type={name!r} is unknown; the nearest of {known} is {near!r}")
     return FAMILIES[name]
+
+
+def reads_text(config: Mapping[str, Any]) -> bool:
+    """Whether what a Hugging Face config describes reads texts, and not pictures. Raises as `family`."""
+    return getattr(family(config), "READS_TEXT", False)

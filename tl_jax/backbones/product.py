@@ -109,10 +109,18 @@ def _product(a: jax.Array, b: jax.Array, *, transpose_b: bool = False) -> jax.Ar
     return cast(jax.Array, product(a, b, False, transpose_b))
 
 
-def attention(query: jax.Array, keys: jax.Array, values: jax.Array) -> jax.Array:
-    """Scaled dot-product attention (Vaswani et al. 2017, eq. 1): (B, n, heads, d) each → (B, n, heads, d)."""
+def attention(
+    query: jax.Array, keys: jax.Array, values: jax.Array, seen: jax.Array | None = None
+) -> jax.Array:
+    """Scaled dot-product attention (Vaswani et al. 2017, eq. 1): (B, n, heads, d) each → (B, n, heads, d).
+    ``seen``, which broadcasts to (B, heads, n, n), says which query looks at which key; None: all at all."""
     if not onednn.available(query, keys, values):
-        return jax.nn.dot_product_attention(query, keys, values)
+        return jax.nn.dot_product_attention(query, keys, values, mask=seen)
     query, keys, values = (x.swapaxes(1, 2) for x in (query * query.shape[-1] ** -0.5, keys, values))
-    weights = jax.nn.softmax(_product(query, keys, transpose_b=True))
+    weights = jax.nn.softmax(masked(_product(query, keys, transpose_b=True), seen))
     return _product(weights, values).swapaxes(1, 2)
+
+
+def masked(scores: jax.Array, seen: jax.Array | None) -> jax.Array:
+    """Scores of which those that are not seen become so low that their weight is 0."""
+    return scores if seen is None else jnp.where(seen, scores, jnp.finfo(scores.dtype).min)

@@ -24,8 +24,8 @@ from flax import nnx
 from tl_jax.backbones import hf_config, product
 from tl_jax.backbones.anatomy import Backbone, Carry, Head, Preprocess, Spec
 from tl_jax.backbones.transformer import Block, dropped, layer_norm, normal
-from tl_jax.pretrained.rules import Ignore, Rule
-from tl_jax.pretrained.transforms import FIRST_CONV, LINEAR, MEAN, MEAN_OF_HEADS, positions
+from tl_jax.pretrained.rules import Ignore, Rule, linear, norm
+from tl_jax.pretrained.transforms import FIRST_CONV, MEAN, MEAN_OF_HEADS, positions
 
 DEFAULTS: dict[str, Any] = {
     "hidden_size": 768,
@@ -227,15 +227,15 @@ def table(config: Mapping[str, Any]) -> tuple[Rule | Ignore, ...]:
         Rule(f"{embeddings}.patch_embeddings.projection.bias", "stem/patch/bias"),
         Rule(f"{embeddings}.cls_token", "stem/class_token"),
         Rule(f"{embeddings}.position_embeddings", "stem/positions", positions(_tokens(config))),
-        *_norm(f"{layer}.layernorm_before", f"{block}/norm1"),
-        *_linear(f"{layer}.attention.attention.query", f"{block}/attention/query", bias=config["qkv_bias"]),
-        *_linear(f"{layer}.attention.attention.key", f"{block}/attention/key", bias=config["qkv_bias"]),
-        *_linear(f"{layer}.attention.attention.value", f"{block}/attention/value", bias=config["qkv_bias"]),
-        *_linear(f"{layer}.attention.output.dense", f"{block}/attention/out"),
-        *_norm(f"{layer}.layernorm_after", f"{block}/norm2"),
-        *_linear(f"{layer}.intermediate.dense", f"{block}/mlp/fc1"),
-        *_linear(f"{layer}.output.dense", f"{block}/mlp/fc2"),
-        *_norm(f"{base}layernorm", "neck/norm"),
+        *norm(f"{layer}.layernorm_before", f"{block}/norm1"),
+        *linear(f"{layer}.attention.attention.query", f"{block}/attention/query", bias=config["qkv_bias"]),
+        *linear(f"{layer}.attention.attention.key", f"{block}/attention/key", bias=config["qkv_bias"]),
+        *linear(f"{layer}.attention.attention.value", f"{block}/attention/value", bias=config["qkv_bias"]),
+        *linear(f"{layer}.attention.output.dense", f"{block}/attention/out"),
+        *norm(f"{layer}.layernorm_after", f"{block}/norm2"),
+        *linear(f"{layer}.intermediate.dense", f"{block}/mlp/fc1"),
+        *linear(f"{layer}.output.dense", f"{block}/mlp/fc2"),
+        *norm(f"{base}layernorm", "neck/norm"),
         Ignore(f"{embeddings}.mask_token", "used in masked pretraining only"),
         Ignore("decoder.*", "used in masked pretraining only"),
         Ignore(f"{base}pooler.*", "the classifiers of transformers read the token itself, not its pooler"),
@@ -249,17 +249,8 @@ def table(config: Mapping[str, Any]) -> tuple[Rule | Ignore, ...]:
             Rule(tuple(f"{head}.bias" for head in heads), "head/linear/bias", MEAN),
         ]
     else:
-        lines += _linear("classifier", "head/linear")
+        lines += linear("classifier", "head/linear")
     return tuple(lines)
-
-
-def _linear(theirs: str, ours: str, *, bias: bool = True) -> list[Rule | Ignore]:
-    rules: list[Rule | Ignore] = [Rule(f"{theirs}.weight", f"{ours}/kernel", LINEAR)]
-    return [*rules, Rule(f"{theirs}.bias", f"{ours}/bias")] if bias else rules
-
-
-def _norm(theirs: str, ours: str) -> list[Rule | Ignore]:
-    return [Rule(f"{theirs}.weight", f"{ours}/scale"), Rule(f"{theirs}.bias", f"{ours}/bias")]
 
 
 def _checked(config: Mapping[str, Any], channels: int | None, image_size: int | None) -> dict[str, Any]:
