@@ -109,8 +109,18 @@ def model() -> dict[str, Any]:
         pooling="",  # texts: "pooler" | "first" | "mean" | "last"; "" = as the weights' own classifier does
         gray="repeat",  # gray pictures, colour stem: "repeat" the channel | "sum" the kernel
         dropout=0.0,  # before the head
+        lora=lora(),
         cache_dir="",  # of downloads; "" = the hub client's own
         offline=False,
+    )
+
+
+def lora() -> dict[str, Any]:
+    """Small updates beside linear layers that stay as they are (Hu et al. 2021); `train="lora"` trains them."""
+    return dict(
+        rank=0,  # 0 = none
+        alpha=16.0,  # an update counts alpha / rank
+        on=r".*/attention/(query|value|qkv)",  # regular expression on the path of a layer, all of which must match
     )
 
 
@@ -126,7 +136,7 @@ def stage() -> dict[str, Any]:
     return dict(
         name="",
         duration="1 epochs",
-        train="all",  # "head" | "last K" | "level K" | "all" | "norms" | "biases"
+        train="all",  # "head" | "last K" | "level K" | "all" | "norms" | "biases" | "lora"
         rules=[],  # ordered dicts, first match wins, before `train`: see rule()
         optimizer="adamw",  # "adamw" | "adam" | "sgd"
         momentum=0.9,  # sgd

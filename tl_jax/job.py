@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from tl_jax import data as data_room
-from tl_jax import duration, freeze, pretrained, sharding, tasks
+from tl_jax import duration, freeze, lora, pretrained, sharding, tasks
 from tl_jax.backbones.anatomy import Backbone, Preprocess, TextInput, split
 from tl_jax.data import augment
 from tl_jax.data.texts import TextReader
@@ -120,6 +120,7 @@ def prepare(
         offline=config.model.offline,
     )
     outline = pretrained.outline(facts)
+    lora.add(outline, config.model.lora)
     pretrained.renewed.check(outline, config.model.keep)
     if pooling and outline.spec.text is None:
         raise ValueError(f"model.pooling={pooling!r} is for networks that read texts, and this one sees pictures")
@@ -157,6 +158,7 @@ def prepare(
     if ahead is not None:
         seen = {} if tokenizer else dict(image_size=size, channels=channels)
         coming = pretrained.outline(facts, num_classes=outputs, **seen)
+        lora.add(coming, config.model.lora)
         _, params, stats = split(coming)
         ahead(Outline(config, plans, mesh, params, stats))
     common: dict[str, Any] = dict(dropout=dropout, seed=seed)
@@ -174,6 +176,7 @@ def prepare(
         )
     else:
         model, report = pretrained.scratch(dict(facts.config), num_classes=outputs, **common)
+    lora.add(model, config.model.lora, seed=seed)
     _, params, stats = split(model)
     spec = model.spec
     recipe = Recipe(

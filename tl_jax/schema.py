@@ -122,7 +122,7 @@ def _is_threshold(value: str) -> bool:
 
 
 _WEIGHTS = 'a tuple of one number above 0 a class | "balanced" | () for all one'
-_TRAIN = ("head", "last K", "level K", "all", "norms", "biases")
+_TRAIN = ("head", "last K", "level K", "all", "norms", "biases", "lora")
 _KEEP = ("all", "none", "stem", "first K")
 _BATCH_NORM = ("auto", "frozen", "adapt", "train")
 _SHARE = number(0, 1, above=True, below=True)
@@ -193,6 +193,9 @@ CHECKS: Mapping[str, Check] = {
     "model.pooling": choice("", "pooler", "first", "mean", "last"),
     "model.gray": choice("repeat", "sum"),
     "model.dropout": _RATE,
+    "model.lora.rank": number(0),
+    "model.lora.alpha": number(0, above=True),
+    "model.lora.on": expression(empty=False),
     "loss.label_smoothing": _RATE,
     "loss.class_weights": Check(
         _WEIGHTS, lambda v: v == "balanced" if isinstance(v, str) else min(v, default=1) > 0, ("balanced",)
@@ -202,7 +205,7 @@ CHECKS: Mapping[str, Check] = {
     "stages[].duration": length(),
     "stages[].train": Check(
         " | ".join(f'"{name}"' for name in _TRAIN) + ", K from 1",
-        lambda value: bool(re.fullmatch(r"head|all|norms|biases|(last|level) [1-9]\d*", value)),
+        lambda value: bool(re.fullmatch(r"head|all|norms|biases|lora|(last|level) [1-9]\d*", value)),
         _TRAIN,
     ),
     "stages[].optimizer": choice("adamw", "adam", "sgd"),
