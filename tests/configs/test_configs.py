@@ -18,15 +18,20 @@ ROOT = Path(__file__).resolve().parents[2] / "configs"
 ARGUMENTS = [
     *[("xray.py", arg) for arg in ("", "resnet18", "resnet50", "vit")],
     ("pretrain.py", ""),
+    ("skin.py", ""),
+    *[("sentiment.py", arg) for arg in ("", "linear_probe", "full", "gradual")],
     *[("folder.py", arg) for arg in ("", "linear_probe", "full", "head_then_all", "lp_ft", "head_then_top")],
     *[("folder.py", arg) for arg in ("gradual", "scratch")],
 ]
 
 
 def get(file: str, arg: str) -> Any:
-    config = runpy.run_path(str(ROOT / file))["get_config"](arg)
-    if file == "folder.py" or arg:
+    function = runpy.run_path(str(ROOT / file))["get_config"]
+    config = function(arg) if arg or file not in ("skin.py",) else function()
+    if file in ("folder.py", "skin.py") or arg:
         config.data.root = "somewhere"
+    if file == "sentiment.py":
+        config.data.manifest = "somewhere"
     return configs.complete(config)
 
 
@@ -35,7 +40,7 @@ def test_every_argument_completes(file: str, arg: str) -> None:
     configs.validate(get(file, arg))
 
 
-@pytest.mark.parametrize("file", ["xray.py", "folder.py"])
+@pytest.mark.parametrize("file", ["xray.py", "folder.py", "sentiment.py"])
 def test_an_unknown_argument_is_refused_with_those_there_are(file: str) -> None:
     with pytest.raises(ValueError, match=r"(linear_probe|resnet18).*"):
         get(file, "nonsense")
