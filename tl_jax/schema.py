@@ -26,7 +26,11 @@ TASKS = ("classification",)
 SOURCES = ("folder", "csv", "tfds", "dicom")
 """The kinds of data that `tl_jax.data` reads."""
 
-CORRUPTIONS = ("contrast", "brightness", "noise", "blur")
+CORRUPTIONS = (
+    *("contrast", "brightness", "noise", "blur"),
+    *("fog", "rain", "snow", "night"),
+    *("motion", "defocus", "jpeg", "resolution"),
+)
 """The names in `tl_jax.data.corruptions.CORRUPTIONS`, which imports jax as well."""
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from tl_jax import schema
 from tl_jax.data.corruptions import CORRUPTIONS, SEVERITIES, check, several
+from tl_jax.data.optics import along
 
 SIZE = 112
 KEY = jax.random.key(0)
@@ -47,9 +51,10 @@ def test_what_all_promise(name, kind, request):
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_only_noise_is_random(name, gray):
+def test_which_are_random(name, gray):
     one, other = (CORRUPTIONS[name](gray, 3, jax.random.key(seed)) for seed in (1, 2))
-    assert np.array_equal(one, other) == (name != "noise")
+    random = name in ("noise", "fog", "rain", "snow", "night", "motion")
+    assert np.array_equal(one, other) == (not random)
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
@@ -102,10 +107,63 @@ def test_several_act_in_their_order_each_with_a_key_of_its_own(gray):
 def test_what_there_is_not_is_told_at_once(gray):
     check(("noise", "blur"), 5)
     with pytest.raises(
-        ValueError, match=r"'fogg', 'rain'; severity is 6, .* 1 to 5.*contrast, brightness, noise"
+        ValueError, match=r"'fogg', 'rains'; severity is 6, .* 1 to 5.*contrast, brightness, noise"
     ):
-        several(gray, ("fogg", "noise", "rain"), 6, KEY)
+        several(gray, ("fogg", "noise", "rains"), 6, KEY)
 
 
 def test_a_config_may_name_all_of_them():
     assert tuple(CORRUPTIONS) == schema.CORRUPTIONS
+
+
+# ---- optics
+
+
+@pytest.mark.parametrize("kind", ["gray", "colour"])
+@pytest.mark.parametrize("severity", SEVERITIES)
+def test_jpeg_loses_what_a_real_file_loses(kind, severity, request):
+    """Pillow's encoder and decoder, which round and enlarge colours a little otherwise."""
+    picture = (request.getfixturevalue(kind) * 255).round().astype(np.uint8)[:104, :99]
+    file = io.BytesIO()
+    quality = (25, 18, 15, 10, 7)[severity - 1]
+    Image.fromarray(picture[..., 0] if kind == "gray" else picture).save(file, "JPEG", quality=quality)
+    real = np.asarray(Image.open(file), np.float32).reshape(picture.shape) / 255
+    found = CORRUPTIONS["jpeg"](picture.astype(np.float32) / 255, severity, KEY)
+    assert distance(found, real) < 0.15 * distance(real, picture / 255)
+
+
+def test_defocus_makes_a_disc_of_a_point():
+    point = np.zeros((224, 224, 1), np.float32)
+    point[112, 112] = 1
+    found = np.asarray(CORRUPTIONS["defocus"](point, 4, KEY))[..., 0]
+    assert found.sum() == pytest.approx(1, abs=1e-4)
+    away = np.hypot(*(np.mgrid[:224, :224] - 112))
+    assert found[away < 7].min() == pytest.approx(1 / (np.pi * 8**2), rel=0.03)
+    assert found[away > 9.5].max() < 1e-6
+
+
+def test_motion_keeps_a_line_that_it_goes_along():
+    flat = np.full((64, 80, 3), 0.3, np.float32)
+    np.testing.assert_allclose(CORRUPTIONS["motion"](flat, 5, KEY), flat, atol=1e-5)
+    point = np.zeros((101, 101, 1), np.float32)
+    point[50, 50] = 1
+    found = np.asarray(along(point, np.float32(0.0), 10 / 101, 4 / 101))[..., 0]
+    assert found[50].sum() == pytest.approx(1, abs=1e-5)
+    assert np.count_nonzero(found[50] > 1e-6) == 21
+
+
+def test_few_pixels_are_means_and_squares():
+    picture = np.random.default_rng(0).random((224, 224, 1)).astype(np.float32)
+    found = np.asarray(CORRUPTIONS["resolution"](picture, 2, KEY))
+    means = picture.reshape(112, 2, 112, 2).mean(axis=(1, 3))
+    np.testing.assert_allclose(found[..., 0], means.repeat(2, 0).repeat(2, 1), atol=1e-6)
+
+
+# ---- weather
+
+
+def test_night_is_dark_and_fog_is_pale(colour):
+    by_night = [float(np.mean(CORRUPTIONS["night"](colour, severity, KEY))) for severity in SEVERITIES]
+    assert by_night == sorted(by_night, reverse=True)
+    in_fog = [float(np.std(CORRUPTIONS["fog"](colour, severity, KEY))) for severity in SEVERITIES]
+    assert max(in_fog) < float(np.std(colour))
