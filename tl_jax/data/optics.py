@@ -40,11 +40,11 @@ def defocus(image: jax.Array, severity: int, key: jax.Array) -> jax.Array:
 
 @compiled
 def resolution(image: jax.Array, severity: int, key: jax.Array) -> jax.Array:
-    """Few pixels, each the mean of what it covers, enlarged to the old size as squares."""
+    """A share of the picture's own pixels, each the mean of what it covers, enlarged to the old size as
+    squares."""
     left = (0.6, 0.5, 0.4, 0.3, 0.25)[severity - 1]
     height, width, channels = image.shape
-    small = (max(1, round(height * left * _SIDE / max(height, _SIDE))), max(1, round(width * left * _SIDE / max(width, _SIDE))))
-    rows, columns = _means(height, small[0]), _means(width, small[1])
+    rows, columns = (_means(n, max(1, round(n * left))) for n in (height, width))
     few = jnp.einsum("ij,jkc,lk->ilc", rows, image, columns, precision="highest")
     return jnp.clip(jax.image.resize(few, (height, width, channels), "nearest"), 0, 1)
 
