@@ -31,7 +31,8 @@ PLANS = {
 
 
 def weights() -> str:
-    """The folder of MiniLM (Wang et al. 2020) in the package that brings it; its hub id without the package."""
+    """The folder of MiniLM (Wang et al. 2020) in the package that brings it; its hub id without the
+    package."""
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
         return "sentence-transformers/all-MiniLM-L6-v2"

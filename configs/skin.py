@@ -3,10 +3,10 @@
     python -m tl_jax.main --config=configs/skin.py --config.data.root=/data/skin \
         --config.model.pretrained=WinKawaks/vit-tiny-patch16-224
 
-A few hundred pictures, so the recipe is careful: much augmentation, as a lesion has neither up nor down; the head
-first, then everything, each block more slowly than the one above; classes with equal say, however rare one is. What
-counts is how many melanomas are found when 95 of 100 nevi are left alone: `sensitivity_at_95_specificity`, and the
-sensitivity at the threshold that validation chose for that.
+A few hundred pictures, so the recipe is careful: much augmentation, as a lesion has neither up nor down; the
+head first, then everything, each block more slowly than the one above; classes with equal say, however rare
+one is. What counts is how many melanomas are found when 95 of 100 nevi are left alone:
+`sensitivity_at_95_specificity`, and the sensitivity at the threshold that validation chose for that.
 """
 
 import ml_collections

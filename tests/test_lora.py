@@ -83,9 +83,9 @@ def test_what_cannot_be_adapted_is_said(tmp_path):
         lora.add(model, SETTINGS)
     folder = tiny.make_folder(tmp_path)
     stages = [dict(name="lora", train="lora", duration="1 epochs")]
-    with pytest.raises(freeze.PlanError, match="set model.lora.rank"):
+    with pytest.raises(freeze.PlanError, match=r"set model\.lora\.rank"):
         prepare(complete(tiny.config(folder, model=dict(arch=tiny.VIT), stages=stages)), lambda line: None)
-    with pytest.raises(ConfigError, match="model.lora.rank"):
+    with pytest.raises(ConfigError, match=r"model\.lora\.rank"):
         complete(tiny.config(folder, model=dict(arch=tiny.VIT, lora=dict(rank=-1))))
 
 

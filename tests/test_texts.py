@@ -13,9 +13,9 @@ from safetensors.numpy import load_file
 from tests import tiny_texts
 from tests.test_resume import StopAfter
 from tl_jax import export, predict
+from tl_jax.config import complete
 from tl_jax.interrupt import Interrupted
 from tl_jax.job import prepare
-from tl_jax.config import complete
 from tl_jax.runs import run
 
 
@@ -148,5 +148,5 @@ def test_a_network_that_sees_pictures_has_no_pooling(tmp_path):
 
     folder = tiny.make_folder(tmp_path)
     config = tiny.config(folder, model=dict(arch=tiny.ARCH, pooling="mean"))
-    with pytest.raises(ValueError, match="model.pooling='mean' is for networks that read texts"):
+    with pytest.raises(ValueError, match=r"model\.pooling='mean' is for networks that read texts"):
         prepare(complete(config), lambda line: None)

@@ -13,7 +13,10 @@ from tl_jax import pretrained
 from tl_jax.pretrained.tokenizer import TOKENIZER
 
 GOOD, BAD = ("fine", "lovely", "bright"), ("dull", "poor", "grim")
-PLAIN = tuple("the a film story of and in with it was one more scene then light".split())
+PLAIN = (
+    *("the", "a", "film", "story", "of", "and", "in", "with"),
+    *("it", "was", "one", "more", "scene", "then", "light"),
+)
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 WORDS = (*SPECIAL, *GOOD, *BAD, *PLAIN)
 ARCH: dict[str, Any] = dict(

@@ -116,11 +116,12 @@ def model() -> dict[str, Any]:
 
 
 def lora() -> dict[str, Any]:
-    """Small updates beside linear layers that stay as they are (Hu et al. 2021); `train="lora"` trains them."""
+    """Small updates beside linear layers that stay as they are (Hu et al. 2021); `train="lora"` trains
+    them."""
     return dict(
         rank=0,  # 0 = none
         alpha=16.0,  # an update counts alpha / rank
-        on=r".*/attention/(query|value|qkv)",  # regular expression on the path of a layer, all of which must match
+        on=r".*/attention/(query|value|qkv)",  # regular expression that must match a layer's whole path
     )
 
 

@@ -68,7 +68,9 @@ def main(argv: list[str]) -> int:
             "groups": np.concatenate([pictures.groups for pictures in parts.values()]),
         }
     save(output, arrays)
-    print(f"{options.output}: {options.layer} of {len(arrays['ids'])} {run.noun}s, {arrays['features'].shape}")
+    print(
+        f"{options.output}: {options.layer} of {len(arrays['ids'])} {run.noun}s, {arrays['features'].shape}"
+    )
     return 0
 
 
@@ -83,7 +85,9 @@ def own_pictures(run: Finished) -> dict[str, Split]:
 
     own = run.data()
     if own.fingerprint != run.fingerprint:
-        print(f"the {run.noun}s, labels or splits are not the same as when the run was trained", file=sys.stderr)
+        print(
+            f"the {run.noun}s, labels or splits are not the same as when the run was trained", file=sys.stderr
+        )
     parts = {"train": own.train, "val": own.val, "test": own.test}
     if run.tokenizer is None and own.train.images.shape[1] != run.reading["size"]:
         # They are on a canvas, larger than what the network sees.

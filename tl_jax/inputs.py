@@ -1,8 +1,8 @@
 """How stored examples become what the network reads: pictures, or texts.
 
-Each kind is a small value with the same three functions, so that steps, prefixes and predictions need not know
-which it is: ``network(stored)`` as evaluation sees examples; ``shown(stored, target, key, mix_key)`` as a
-training step sees them; ``view(stored, keys)``, each augmented by a key of its own.
+Each kind is a small value with the same three functions, so that steps, prefixes and predictions need not
+know which it is: ``network(stored)`` as evaluation sees examples; ``shown(stored, target, key, mix_key)`` as
+a training step sees them; ``view(stored, keys)``, each augmented by a key of its own.
 """
 
 from __future__ import annotations

@@ -123,7 +123,9 @@ def prepare(
     lora.add(outline, config.model.lora)
     pretrained.renewed.check(outline, config.model.keep)
     if pooling and outline.spec.text is None:
-        raise ValueError(f"model.pooling={pooling!r} is for networks that read texts, and this one sees pictures")
+        raise ValueError(
+            f"model.pooling={pooling!r} is for networks that read texts, and this one sees pictures"
+        )
     sharding.refuse_idle(split(outline)[1], mesh)
     plans = make_plans(outline, config.stages)
     for note in idle_settings(config.stages):
@@ -211,15 +213,15 @@ def prepare(
 
 def _tokenizer(config: ConfigDict, facts: pretrained.Facts, text: TextInput) -> tuple[Tokenizer, int]:
     """What makes tokens of texts, and how many of a text there may be."""
-    problems = [
-        f"{key} is for pictures, and the network reads texts" for key in text_problems(config)
-    ]
+    problems = [f"{key} is for pictures, and the network reads texts" for key in text_problems(config)]
     if config.data.max_tokens > text.longest:
         problems.append(
             f"data.max_tokens={config.data.max_tokens} is more than the {text.longest} that the network reads"
         )
     if not config.data.tokenizer and facts.folder is None:
-        problems.append("data.tokenizer is empty, and a network from scratch has none: name a folder or hub id")
+        problems.append(
+            "data.tokenizer is empty, and a network from scratch has none: name a folder or hub id"
+        )
     if problems:
         raise ValueError("\n".join(problems))
     folder = facts.folder

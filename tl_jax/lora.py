@@ -1,9 +1,9 @@
 """LoRA: linear layers that stay as they are and learn a small update beside them.
 
-Hu et al. 2021, arXiv:2106.09685. A kernel W of (in, out) becomes W + (alpha / rank) · A·B with A (in, rank) drawn
-and B (rank, out) zero, so that a network begins as it was. The preset ``train="lora"`` trains A, B and the head
-and nothing else; a checkpoint then holds no more than these. What a finished run leaves in ``model/`` is merged:
-the network's own layout, which needs no tl_jax.
+Hu et al. 2021, arXiv:2106.09685. A kernel W of (in, out) becomes W + (alpha / rank) · A·B with A (in, rank)
+drawn and B (rank, out) zero, so that a network begins as it was. The preset ``train="lora"`` trains A, B and
+the head and nothing else; a checkpoint then holds no more than these. What a finished run leaves in
+``model/`` is merged: the network's own layout, which needs no tl_jax.
 """
 
 from __future__ import annotations
@@ -36,17 +36,15 @@ def add(model: Backbone, settings: Mapping[str, Any], *, seed: int = 0) -> None:
     """
     if not settings["rank"]:
         return
-    layers = {
-        path: module for path, module in _paths(model).items() if re.fullmatch(settings["on"], path)
-    }
+    layers = {path: module for path, module in _paths(model).items() if re.fullmatch(settings["on"], path)}
     if not layers:
         known = list(_paths(model))
         if not known:
             raise ValueError("model.lora: the blocks of this network have no linear layers")
         near = difflib.get_close_matches(settings["on"], known, n=1, cutoff=0.0)[0]
         raise ValueError(
-            f"model.lora.on={settings['on']!r} matches no linear layer (the whole path must match); the nearest is "
-            f"{near!r}"
+            f"model.lora.on={settings['on']!r} matches no linear layer (the whole path must match); the "
+            f"nearest is {near!r}"
         )
     key = jax.random.fold_in(jax.random.key(seed), _FOLD)
     for number, layer in enumerate(layers.values()):

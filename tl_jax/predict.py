@@ -2,10 +2,10 @@
 [--heatmaps=FOLDER]``
 
 Calibrated probabilities and the decision of a finished run for new pictures (DICOM too), prepared as in
-training. The CSV file has a row for each picture: its path below the folder, the decision, the
-probabilities and the logits. A run that learned from texts takes a CSV file with the column that it learned
-from, or a file with one text a line, and calls each by its line. ``--heatmaps`` writes each picture, as the network saw it, under the Grad-CAM of
-the decision: FOLDER/ID.png.
+training. The CSV file has a row for each picture: its path below the folder, the decision, the probabilities
+and the logits. A run that learned from texts takes a CSV file with the column that it learned from, or a file
+with one text a line, and calls each by its line. ``--heatmaps`` writes each picture, as the network saw it,
+under the Grad-CAM of the decision: FOLDER/ID.png.
 """
 
 from __future__ import annotations
@@ -33,17 +33,29 @@ _AT_ONCE = 512
 
 
 def _define(values: absl_flags.FlagValues) -> None:
-    absl_flags.DEFINE_string("input", "", "a picture, or a folder of them; texts: a CSV file, or one with a text a line", flag_values=values)
+    absl_flags.DEFINE_string(
+        "input",
+        "",
+        "a picture, or a folder of them; texts: a CSV file, or one with a text a line",
+        flag_values=values,
+    )
     absl_flags.DEFINE_string("output", "predictions.csv", "the CSV file to write", flag_values=values)
     absl_flags.DEFINE_integer("batch_size", 0, "pictures at once; 0: as in training", 0, flag_values=values)
     absl_flags.DEFINE_string(
         "heatmaps", "", "a folder for pictures with heat maps (default: none are made)", flag_values=values
     )
     absl_flags.DEFINE_enum(
-        "on_bad_image", "error", ["error", "skip"], "what to do with unreadable pictures, empty texts", flag_values=values
+        "on_bad_image",
+        "error",
+        ["error", "skip"],
+        "what to do with unreadable pictures, empty texts",
+        flag_values=values,
     )
     absl_flags.register_validator(
-        "input", bool, "is missing; name a picture, a folder of pictures or a file of texts", flag_values=values
+        "input",
+        bool,
+        "is missing; name a picture, a folder of pictures or a file of texts",
+        flag_values=values,
     )
 
 
@@ -59,7 +71,9 @@ def main(argv: list[str]) -> int:
     folder = outputs.folder(options.heatmaps, flag="heatmaps") if options.heatmaps else None
     run = open_run(parsed.workdir)
     if folder and run.tokenizer is not None:
-        raise ValueError(f"--heatmaps={options.heatmaps}: heat maps are drawn on pictures, and here are texts")
+        raise ValueError(
+            f"--heatmaps={options.heatmaps}: heat maps are drawn on pictures, and here are texts"
+        )
     use_cache(run.config.compilation_cache)
     pictures = read(run, options.input, on_bad_image=options.on_bad_image)
     logits = run.logits(pictures, options.batch_size)
@@ -103,6 +117,7 @@ def read(run: Finished, source: str, *, on_bad_image: str) -> Split:
     """The examples of a file or folder as a run saw its own; those that cannot be read are an error, or
     are named on stderr and left out."""
     from tl_jax.data.sources.errors import SourceError, counted, listed
+
     def tell(line: str) -> None:
         print(line, file=sys.stderr)
 

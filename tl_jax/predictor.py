@@ -41,9 +41,7 @@ class Predictor:
 
         def function(images: jax.Array) -> jax.Array:
             if images.shape not in self._compiled:
-                like = jax.ShapeDtypeStruct(
-                    images.shape, images.dtype, sharding=sharding.batched(self.mesh)
-                )
+                like = jax.ShapeDtypeStruct(images.shape, images.dtype, sharding=sharding.batched(self.mesh))
                 self._compiled[images.shape] = compilation.program(
                     self._predict, self._static, params, stats, like
                 )

@@ -136,8 +136,9 @@ def gradients(
     """Gradients of the trained leaves, moved statistics, and the loss of one batch, a scalar.
 
     ``batch``: ``image``, stored pictures (B, h, w, c) uint8 or texts (B, n) int32, and ``label`` (B,) int32;
-    ``graph`` in the stage's modes; ``key`` decides augmentation, mixing and dropout. With ``fixed.anchors``, ``l2_sp``/2 times the squared distance
-    to them is in the loss (Li et al. 2018, eq. 2, without the term for new layers).
+    ``graph`` in the stage's modes; ``key`` decides augmentation, mixing and dropout. With ``fixed.anchors``,
+    ``l2_sp``/2 times the squared distance to them is in the loss (Li et al. 2018, eq. 2, without the term for
+    new layers).
     """
     picture_key, mix_key, model_key = jax.random.split(key, 3)
     target = recipe.task.targets(batch["label"], recipe.classes, recipe.label_smoothing)

@@ -122,7 +122,7 @@ def _inputs(model: Backbone) -> jax.Array:
     if model.spec.text is None:
         return _images()
     tokens = jax.random.randint(jax.random.key(1), (4, 12), 0, model.spec.text.vocabulary)
-    return jnp.where(jnp.arange(12) < jnp.array([12, 7, 3, 1])[:, None], tokens, PADDING)
+    return jnp.where(jnp.arange(12)[None] < jnp.array([12, 7, 3, 1])[:, None], tokens, PADDING)
 
 
 def _mode(model: Backbone, *, training: bool) -> jax.Array | None:
@@ -211,7 +211,9 @@ def test_padding_never_changes_a_logit(config: dict[str, Any]) -> None:
     logits = model(tokens)
     np.testing.assert_allclose(model(padded), logits, rtol=1e-5, atol=1e-6)
     for row, length in ((1, 7), (2, 3), (3, 1)):
-        np.testing.assert_allclose(model(tokens[row : row + 1, :length])[0], logits[row], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            model(tokens[row : row + 1, :length])[0], logits[row], rtol=1e-5, atol=1e-6
+        )
 
 
 @compiled
@@ -339,9 +341,7 @@ def test_training_mode_is_random_by_key_and_moves_statistics(config: dict[str, A
     def call(model: Backbone, *keys: jax.Array | None) -> Any:
         stem = model.stem(_inputs(model))
         carries = [run(model, stem, key=key)[0] for key in keys]
-        logits = [
-            model.head(model.neck(carry), key=key) for carry, key in zip(carries, keys, strict=True)
-        ]
+        logits = [model.head(model.neck(carry), key=key) for carry, key in zip(carries, keys, strict=True)]
         return [carry["x"] for carry in carries], logits, statistics(model)
 
     model = _model(config)

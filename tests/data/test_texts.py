@@ -86,8 +86,14 @@ def test_the_same_text_in_two_splits_is_a_leak(tmp_path, tokenizer):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        (dict(columns=dict(text="review", label="label", group="", split="", path="path")), "'review' is no col"),
-        (dict(columns=dict(text="text", label="lable", group="", split="", path="path")), "did you mean 'label'"),
+        (
+            dict(columns=dict(text="review", label="label", group="", split="", path="path")),
+            "'review' is no col",
+        ),
+        (
+            dict(columns=dict(text="text", label="lable", group="", split="", path="path")),
+            "did you mean 'label'",
+        ),
         (dict(columns=dict(text="text", label="label", group="", split="source", path="path")), "keep one"),
         (dict(manifest="nowhere"), "'nowhere' is not there"),
     ],

@@ -45,8 +45,8 @@ class Preprocess:
 
 @dataclass(frozen=True)
 class TextInput:
-    """What a network that reads text takes: numbers of tokens below ``vocabulary``, ``longest`` of them at the
-    most."""
+    """What a network that reads text takes: numbers of tokens below ``vocabulary``, ``longest`` of them at
+    the most."""
 
     vocabulary: int
     longest: int

@@ -1,12 +1,13 @@
 """BERT and RoBERTa: what a ``config.json`` with ``model_type: "bert"``, ``"roberta"``, … can say.
 
-Devlin et al. 2018, arXiv:1810.04805, and Liu et al. 2019, arXiv:1907.11692, in the layout of ``transformers``'
-``BertForSequenceClassification`` and ``RobertaForSequenceClassification``; MiniLM (Wang et al. 2020,
-arXiv:2002.10957) is a small BERT. The stem is the embeddings, blocks are encoder layers with their norms last.
+Devlin et al. 2018, arXiv:1810.04805, and Liu et al. 2019, arXiv:1907.11692, in the layout of
+``transformers``' ``BertForSequenceClassification`` and ``RobertaForSequenceClassification``; MiniLM (Wang et
+al. 2020, arXiv:2002.10957) is a small BERT. The stem is the embeddings, blocks are encoder layers with their
+norms last.
 
-The neck is what the ``pooling`` of the config says: ``"pooler"``, a layer with tanh on the first token, as both
-classifiers have it, or the ``"first"`` token itself, or the ``"mean"`` of all. RoBERTa calls its pooler the
-classifier's dense layer, and has no segments; its positions begin after that of the padding token.
+The neck is what the ``pooling`` of the config says: ``"pooler"``, a layer with tanh on the first token, as
+both classifiers have it, or the ``"first"`` token itself, or the ``"mean"`` of all. RoBERTa calls its pooler
+the classifier's dense layer, and has no segments; its positions begin after that of the padding token.
 """
 
 from __future__ import annotations
@@ -76,9 +77,7 @@ class Bert(TextBackbone):
     ):
         layer, roberta = {**config, "qkv_bias": True}, config["model_type"] != _BERT
         self.spec = spec
-        self.stem = Embeddings(
-            layer, offset=_offset(config), segments=config["type_vocab_size"], rngs=rngs
-        )
+        self.stem = Embeddings(layer, offset=_offset(config), segments=config["type_vocab_size"], rngs=rngs)
         self.blocks = nnx.List([NormsLast(layer, rngs=rngs) for _ in range(config["num_hidden_layers"])])
         self.neck = Neck(layer, before=config["hidden_dropout_prob"] if roberta else 0.0, rngs=rngs)
         self.head = Head(spec.features, outputs, dropout=dropout, rngs=rngs)

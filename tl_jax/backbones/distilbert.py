@@ -1,8 +1,9 @@
 """DistilBERT: what a ``config.json`` with ``model_type: "distilbert"`` can say.
 
-Sanh et al. 2019, arXiv:1910.01108, in the layout of ``transformers.DistilBertForSequenceClassification``: a BERT
-of half the layers, without segments. Its classifier has a layer with ReLU on the first token (the checkpoint
-calls it ``pre_classifier``), which is the ``"pooler"`` here; ``pooling`` may also be ``"first"`` or ``"mean"``.
+Sanh et al. 2019, arXiv:1910.01108, in the layout of ``transformers.DistilBertForSequenceClassification``: a
+BERT of half the layers, without segments. Its classifier has a layer with ReLU on the first token (the
+checkpoint calls it ``pre_classifier``), which is the ``"pooler"`` here; ``pooling`` may also be ``"first"``
+or ``"mean"``.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """GPT-2: what a ``config.json`` with ``model_type: "gpt2"`` can say.
 
 Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", in the layout of
-``transformers.GPT2ForSequenceClassification``: layers with their norms first, in which no token looks at later
-ones, and a last norm. So the ``"last"`` token has seen all of the text, and is what the classifier reads;
-``pooling`` may also be ``"mean"``. The checkpoint keeps query, key and value as one kernel, and kernels as
-(in, out).
+``transformers.GPT2ForSequenceClassification``: layers with their norms first, in which no token looks at
+later ones, and a last norm. So the ``"last"`` token has seen all of the text, and is what the classifier
+reads; ``pooling`` may also be ``"mean"``. The checkpoint keeps query, key and value as one kernel, and
+kernels as (in, out).
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ def build(
         text=TextInput(config["vocab_size"], config["n_positions"]),
         config={
             **config,
-            "architectures": [f"GPT2{'ForSequenceClassification' if config['pooling'] == 'last' else 'Model'}"],
+            "architectures": [
+                f"GPT2{'ForSequenceClassification' if config['pooling'] == 'last' else 'Model'}"
+            ],
         },
     )
     outputs = hf_config.outputs(config) if outputs is None else outputs
@@ -146,8 +148,10 @@ def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
     problems = hf_config.problems(config, DEFAULTS, act="activation_function")
     problems = problems or text.problems(_layer(config), ("last", "mean"))
     if not config.get("scale_attn_weights", True) or config.get("scale_attn_by_inverse_layer_idx"):
-        problems.append("attention is scaled by the width of a head alone: set scale_attn_weights=true and "
-                        "scale_attn_by_inverse_layer_idx=false")
+        problems.append(
+            "attention is scaled by the width of a head alone: set scale_attn_weights=true and "
+            "scale_attn_by_inverse_layer_idx=false"
+        )
     if config.get("add_cross_attention"):
         problems.append("add_cross_attention=true is not built: there is no encoder to look at")
     if problems:

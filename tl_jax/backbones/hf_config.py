@@ -92,9 +92,7 @@ def pair(value: Any) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def problems(
-    config: Mapping[str, Any], defaults: Mapping[str, Any], *, act: str = "hidden_act"
-) -> list[str]:
+def problems(config: Mapping[str, Any], defaults: Mapping[str, Any], *, act: str = "hidden_act") -> list[str]:
     """What is wrong with a completed config in ways that every family shares. ``act`` is the key of its
     activation."""
     found = []

@@ -35,13 +35,13 @@ def linear(x: jax.Array, kernel: jax.Array, dimension_numbers: Any, **options: A
 
 class Linear(nnx.Linear):
     """`nnx.Linear`, which multiplies by way of `linear`, and to which a low-rank update may be added: with
-    ``lora_a`` (in, r) and ``lora_b`` (r, out) it gives x·kernel + bias + ``lora_scale`` · x·a·b (Hu et al. 2021,
-    arXiv:2106.09685). See `tl_jax.lora`."""
+    ``lora_a`` (in, r) and ``lora_b`` (r, out) it gives x·kernel + bias + ``lora_scale`` · x·a·b (Hu et al.
+    2021, arXiv:2106.09685). See `tl_jax.lora`."""
 
     def __init__(self, inputs: int, outputs: int, **options: Any) -> None:
         super().__init__(inputs, outputs, dot_general=linear, **options)
-        self.lora_a: nnx.Param | None = None
-        self.lora_b: nnx.Param | None = None
+        self.lora_a: nnx.Param | None = nnx.data(None)
+        self.lora_b: nnx.Param | None = nnx.data(None)
         self.lora_scale = 1.0
 
     def adapt(self, rank: int, scale: float, key: jax.Array) -> None:

@@ -50,8 +50,8 @@ def mean(carry: Carry) -> jax.Array:
 
 class Embeddings(nnx.Module):
     """Tokens (B, n) int32 → x (B, n, width), the sum of what word, position and segment (the first) say, and
-    mask (B, n) bool. ``offset``: rows of the position table before that of the first token; ``segments``: rows
-    of the segment table, 0 for none; ``norm``: whether the sum is normalised."""
+    mask (B, n) bool. ``offset``: rows of the position table before that of the first token; ``segments``:
+    rows of the segment table, 0 for none; ``norm``: whether the sum is normalised."""
 
     def __init__(
         self,
@@ -72,14 +72,17 @@ class Embeddings(nnx.Module):
 
     def __call__(self, inputs: jax.Array, *, key: jax.Array | None = None) -> Carry:
         if inputs.ndim != 2 or not jnp.issubdtype(inputs.dtype, jnp.integer):
-            raise ValueError(f"this network reads tokens (B, n) of integers, not {inputs.dtype}{inputs.shape}")
+            raise ValueError(
+                f"this network reads tokens (B, n) of integers, not {inputs.dtype}{inputs.shape}"
+            )
         n = inputs.shape[1]
         if n > self.longest:
             raise ValueError(f"this network reads {self.longest} tokens at the most, not {n}: cut the texts")
         mask = inputs != PADDING
-        x = self.words[...][jnp.where(mask, inputs, 0)] + self.positions[...][self.offset : self.offset + n]
+        x = self.words[...][jnp.where(mask, inputs, 0)]
+        x = x + self.positions[...][None, self.offset : self.offset + n]
         if self.segments is not None:
-            x = x + self.segments[...][0]
+            x = x + self.segments[...][None, :1]
         if self.norm is not None:
             x = self.norm(x)
         return {"x": dropped(self.dropout, x, key), "mask": mask}
@@ -104,10 +107,9 @@ class Neck(nnx.Module):
         width, init = config["hidden_size"], normal(config["initializer_range"])
         self.pooling, self.act = config["pooling"], act
         self.norm = layer_norm(config, rngs) if norm else None
-        self.pooler = None
         self.dropout = nnx.Dropout(before)
-        if self.pooling == "pooler":
-            self.pooler = nnx.Linear(width, width, kernel_init=init, rngs=rngs)
+        pooler = self.pooling == "pooler"
+        self.pooler = nnx.Linear(width, width, kernel_init=init, rngs=rngs) if pooler else None
 
     @property
     def tokens(self) -> int | None:

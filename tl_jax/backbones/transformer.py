@@ -1,9 +1,10 @@
 """The layer of a transformer: norms first, as ViT and GPT-2 stack it, or norms last, as BERT does.
 
-Vaswani et al. 2017, arXiv:1706.03762; with the norm before each part (Xiong et al. 2020, arXiv:2002.04745).
-A carry with a ``mask`` (B, n) bool says which tokens may be looked at. Sizes, activation and probabilities come from a Hugging Face config: ``hidden_size``, ``num_attention_heads``,
-``intermediate_size``, ``hidden_act``, ``qkv_bias``, ``layer_norm_eps``, ``initializer_range``,
-``hidden_dropout_prob`` and ``attention_probs_dropout_prob``.
+Vaswani et al. 2017, arXiv:1706.03762; with the norm before each part (Xiong et al. 2020, arXiv:2002.04745). A
+carry with a ``mask`` (B, n) bool says which tokens may be looked at. Sizes, activation and probabilities come
+from a Hugging Face config: ``hidden_size``, ``num_attention_heads``, ``intermediate_size``, ``hidden_act``,
+``qkv_bias``, ``layer_norm_eps``, ``initializer_range``, ``hidden_dropout_prob`` and
+``attention_probs_dropout_prob``.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ class Attention(nnx.Module):
         return self.out(mixed.reshape(*mixed.shape[:2], -1))
 
     def _seen(self, mask: jax.Array | None, queries: int, keys: int) -> jax.Array | None:
-        """Which token looks at which, (B or 1, 1, queries, keys) or what broadcasts to it; None: all at all."""
+        """Which token looks at which, (B or 1, 1, queries, keys) or what broadcasts to it; None: all at
+        all."""
         seen = None if mask is None else mask[:, None, None, :]
         if self.causal:
             earlier = jnp.tril(jnp.ones((queries, keys), bool))[None, None]

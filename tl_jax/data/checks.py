@@ -52,10 +52,7 @@ def skipped(bad: Mapping[int, str], noun: str = "picture") -> list[str]:
     """Lines that count and name the examples passed over; ``bad``: row → what is wrong."""
     if not bad:
         return []
-    return [
-        f"skipped {counted(len(bad), noun)} that cannot be used:",
-        *(f"  {why}" for why in bad.values()),
-    ]
+    return [f"skipped {counted(len(bad), noun)} that cannot be used:", *(f"  {why}" for why in bad.values())]
 
 
 def check_labels(

@@ -1,5 +1,5 @@
-"""Corruptions: what becomes of a picture that was taken or kept badly. One function each, the simplest here, the
-others in `weather` and `optics`.
+"""Corruptions: what becomes of a picture that was taken or kept badly. One function each, the simplest here,
+the others in `weather` and `optics`.
 
 Names and levels are those of ImageNet-C (Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to
 Common Corruptions and Perturbations", ICLR 2019), made for pictures of 224 pixels. What is a length there,

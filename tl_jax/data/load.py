@@ -179,8 +179,8 @@ def _rows(config: Any, noun: str, *, training: bool = True) -> tuple[Table, list
     table = sources.read(config, training=training)
     if table.noun != noun:
         raise SourceError(
-            f"the network reads {noun}s, and data.source={config.source!r} gives {table.noun}s: choose another "
-            "network (model.pretrained), or name the texts (data.columns.text, data.features.text)"
+            f"the network reads {noun}s, and data.source={config.source!r} gives {table.noun}s: choose "
+            "another network (model.pretrained), or name the texts (data.columns.text, data.features.text)"
         )
     checks.check_table(table)
     notes = [line for line in (table.caveat, *table.notes) if line]

@@ -1,7 +1,8 @@
-"""Corruptions by the camera and the file: motion, defocus, JPEG, low resolution. See `tl_jax.data.corruptions`.
+"""Corruptions by the camera and the file: motion, defocus, JPEG, low resolution. See
+`tl_jax.data.corruptions`.
 
-Levels are those of ImageNet-C. JPEG is its lossy part (ITU-T T.81): the colours' means over 2 × 2 pixels, the cosine
-transform of 8 × 8 pixels, and rounding to the standard's tables. What follows in a file loses nothing.
+Levels are those of ImageNet-C. JPEG is its lossy part (ITU-T T.81): the colours' means over 2 × 2 pixels, the
+cosine transform of 8 × 8 pixels, and rounding to the standard's tables. What follows in a file loses nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def defocus(image: jax.Array, severity: int, key: jax.Array) -> jax.Array:
     disc = _disc(radius / _SIDE * max(image.shape[:2]), soft)
     reach = disc.shape[0] // 2
     padded = jnp.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
-    blurred = [jax.scipy.signal.fftconvolve(plane, disc, mode="valid") for plane in jnp.moveaxis(padded, -1, 0)]
+    blurred = [
+        jax.scipy.signal.fftconvolve(plane, disc, mode="valid") for plane in jnp.moveaxis(padded, -1, 0)
+    ]
     return jnp.clip(jnp.stack(blurred, axis=-1), 0, 1)
 
 
@@ -70,8 +73,9 @@ def jpeg(image: jax.Array, severity: int, key: jax.Array) -> jax.Array:
 
 
 def along(image: jax.Array, angle: jax.Array, length: float, spread: float) -> jax.Array:
-    """A blur of (h, w, c) along one direction: weights of a normal distribution with standard deviation ``spread``,
-    up to ``length`` either way, both shares of the longer side. Beyond the border the edge's value continues."""
+    """A blur of (h, w, c) along one direction: weights of a normal distribution with standard deviation
+    ``spread``, up to ``length`` either way, both shares of the longer side. Beyond the border the edge's
+    value continues."""
     height, width, _ = image.shape
     side = max(height, width)
     reach = max(1, round(length * side))
@@ -82,14 +86,18 @@ def along(image: jax.Array, angle: jax.Array, length: float, spread: float) -> j
 
     def moved(offset: jax.Array) -> jax.Array:
         where = [rows + offset * jnp.sin(angle), columns + offset * jnp.cos(angle)]
-        planes = [map_coordinates(plane, where, order=1, mode="nearest") for plane in jnp.moveaxis(image, -1, 0)]
+        planes = [
+            map_coordinates(plane, where, order=1, mode="nearest") for plane in jnp.moveaxis(image, -1, 0)
+        ]
         return jnp.stack(planes, axis=-1)
 
     def add(total: jax.Array, one: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         offset, weight = one
         return total + weight * moved(offset), None
 
-    blurred, _ = jax.lax.scan(add, jnp.zeros_like(image), (jnp.asarray(offsets, jnp.float32), jnp.asarray(weights)))
+    blurred, _ = jax.lax.scan(
+        add, jnp.zeros_like(image), (jnp.asarray(offsets, jnp.float32), jnp.asarray(weights))
+    )
     return blurred
 
 
@@ -108,7 +116,10 @@ def _disc(radius: float, soft: float) -> np.ndarray:
 def _means(old: int, new: int) -> np.ndarray:
     """The means (new, old) float32 over what each of ``new`` equal parts of a line covers."""
     edges = np.arange(new + 1) * old / new
-    starts, ends = np.maximum(edges[:-1, None], np.arange(old)), np.minimum(edges[1:, None], np.arange(old) + 1)
+    starts, ends = (
+        np.maximum(edges[:-1, None], np.arange(old)),
+        np.minimum(edges[1:, None], np.arange(old) + 1),
+    )
     return (np.clip(ends - starts, 0, None) * new / old).astype(np.float32)
 
 
@@ -120,7 +131,9 @@ def _coded(plane: jax.Array, table: np.ndarray, quality: int) -> jax.Array:
     blocks = plane.reshape(height // 8, 8, width // 8, 8)
     waves = jnp.einsum("ui,aibj,vj->aubv", _COSINES, blocks, _COSINES, precision="highest")
     waves = jnp.round(waves / steps[None, :, None, :]) * steps[None, :, None, :]
-    return jnp.einsum("ui,aubv,vj->aibj", _COSINES, waves, _COSINES, precision="highest").reshape(height, width)
+    return jnp.einsum("ui,aubv,vj->aibj", _COSINES, waves, _COSINES, precision="highest").reshape(
+        height, width
+    )
 
 
 _COSINES = (

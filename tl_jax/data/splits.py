@@ -191,9 +191,7 @@ def _drop(groups: np.ndarray, splits: np.ndarray, shared: Mapping[str, list[str]
     lost &= splits != ""
     dropped = Counter(splits[lost].tolist())
     splits[lost] = ""
-    told = " and ".join(
-        f"{counted(dropped[name], noun)} from {name}" for name in SPLITS if dropped[name]
-    )
+    told = " and ".join(f"{counted(dropped[name], noun)} from {name}" for name in SPLITS if dropped[name])
     return f"given splits share {counted(len(shared), 'group')}: {told} dropped"
 
 
@@ -213,8 +211,7 @@ def _complete(
     shares = [1 - sum(fractions[name] for name in lacking), *(fractions[name] for name in lacking)]
     splits[rows] = np.array(["train", *lacking])[cut(groups[rows], labels[rows], shares, seed)]
     return [
-        f"the given {name} split {why}: cut anew from train, "
-        f"now {counted(int((splits == name).sum()), noun)}"
+        f"the given {name} split {why}: cut anew from train, now {counted(int((splits == name).sum()), noun)}"
         for name, why in lacking.items()
     ]
 

@@ -25,7 +25,8 @@ _STEP = 8  # widths are multiples of it
 
 
 class TextReader:
-    """Reads tables of texts. ``longest``: tokens of a text, at the most, with those that the tokenizer adds."""
+    """Reads tables of texts. ``longest``: tokens of a text, at the most, with those that the tokenizer
+    adds."""
 
     noun = "text"
 

@@ -76,8 +76,8 @@ def load_unlabelled(
 def load_texts(
     source: str | Path, config: Any, reader: Reader, *, say: Callable[[str], None] = lambda line: None
 ) -> tuple[Split, tuple[str, ...], tuple[str, ...]]:
-    """The texts of a file, see `texts.unlabelled`: (split, what is wrong with the bad ones, notes). Labels are
-    -1, and every text is a group of its own. Raises SourceError where there is none at all."""
+    """The texts of a file, see `texts.unlabelled`: (split, what is wrong with the bad ones, notes). Labels
+    are -1, and every text is a group of its own. Raises SourceError where there is none at all."""
     path = Path(source).expanduser()
     if not path.is_file():
         raise SourceError(f"{source} is no file of texts")

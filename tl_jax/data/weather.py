@@ -1,8 +1,8 @@
 """Corruptions by weather and the dark: fog, rain, snow, night. See `tl_jax.data.corruptions`.
 
-Fog and snow have the levels of ImageNet-C; its fractal is drawn here as a sum of octaves, which needs no loop over
-pixels. Rain and night are not in ImageNet-C: streaks that fall at one slant, and a dark curve with the noise of
-few photons.
+Fog and snow have the levels of ImageNet-C; its fractal is drawn here as a sum of octaves, which needs no loop
+over pixels. Rain and night are not in ImageNet-C: streaks that fall at one slant, and a dark curve with the
+noise of few photons.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def rain(image: jax.Array, severity: int, key: jax.Array) -> jax.Array:
 
 @compiled
 def night(image: jax.Array, severity: int, key: jax.Array) -> jax.Array:
-    """Little light: a gamma that darkens the middle, and noise, of photons (which goes with the root of what is
-    left) and of the sensor."""
+    """Little light: a gamma that darkens the middle, and noise, of photons (which goes with the root of what
+    is left) and of the sensor."""
     gamma, photons = ((1.5, 400.0), (2.0, 200.0), (2.6, 100.0), (3.3, 50.0), (4.2, 25.0))[severity - 1]
     dark = image**gamma
     shot, read = jax.random.normal(key, (2, *image.shape))

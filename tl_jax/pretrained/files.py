@@ -1,8 +1,8 @@
 """A folder's weights as numpy arrays under the names that PyTorch would give them.
 
 Norms that a checkpoint of 2018 calls ``LayerNorm.gamma`` and ``.beta`` are ``.weight`` and ``.bias``, as in
-transformers. Reads ``model.safetensors``, shards with an index, or ``flax_model.msgpack``, the first that is there.
-Half-precision arrays become float32. Nothing here can run code from a file.
+transformers. Reads ``model.safetensors``, shards with an index, or ``flax_model.msgpack``, the first that is
+there. Half-precision arrays become float32. Nothing here can run code from a file.
 """
 
 from __future__ import annotations

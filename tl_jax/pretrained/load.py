@@ -96,13 +96,7 @@ def load(
     lacking |= dict.fromkeys(head, "the checkpoint has no head")
     headless = num_classes is not None or classes is not None
     try:
-        translation = to_ours(
-            arrays,
-            rules,
-            shapes,
-            fresh=anew,
-            optional=lacking if headless else None,
-        )
+        translation = to_ours(arrays, rules, shapes, fresh=anew, optional=lacking if headless else None)
     except TranslationError as error:
         what = f"{found.source} does not fit its {files.CONFIG} ({len(error.problems)} problems):"
         raise listed(what, list(error.problems), _ADVICE) from error

@@ -19,9 +19,9 @@ class Tokenizer:
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise PretrainedError(
-                f"there is no {TOKENIZER} in {path.parent}, by which texts become tokens: set data.tokenizer to "
-                "a folder or hub id that has one (transformers writes it: AutoTokenizer.from_pretrained(…)"
-                ".save_pretrained(…))"
+                f"there is no {TOKENIZER} in {path.parent}, by which texts become tokens: set data.tokenizer "
+                "to a folder or hub id that has one (AutoTokenizer of transformers writes it, by "
+                "save_pretrained)"
             )
         import tokenizers
 
@@ -44,8 +44,8 @@ class Tokenizer:
             )
 
     def encode(self, texts: Sequence[str], longest: int) -> tuple[list[list[int]], int]:
-        """The tokens of each text, ``longest`` at the most with those that mark its beginning and end; and how
-        many texts were cut for that, at their end."""
+        """The tokens of each text, ``longest`` at the most with those that mark its beginning and end; and
+        how many texts were cut for that, at their end."""
         self._tokenizer.enable_truncation(longest)
         found = self._tokenizer.encode_batch(list(texts))
         return [one.ids for one in found], sum(bool(one.overflowing) for one in found)

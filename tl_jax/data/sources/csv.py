@@ -13,12 +13,13 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from tl_jax.data.sources import texts, tree
-from tl_jax.data.sources.errors import SourceError, counted, listed, nearest, some
+from tl_jax.data.sources.errors import SourceError, counted, nearest, some
 from tl_jax.data.sources.groups import below_class
 from tl_jax.data.sources.manifest import parse
 from tl_jax.data.sources.rows import Rows, files, table
 from tl_jax.data.sources.splits import SPLIT_NAMES
 from tl_jax.data.table import Table
+
 
 def read(config: Any, *, training: bool = True) -> Table:
     """The table of ``config.manifest``; of texts where ``config.columns.text`` names their column, see

@@ -16,7 +16,9 @@ from tl_jax.data.sources.errors import SourceError, listed, nearest, some
 DELIMITERS = (",", ";", "\t")
 
 
-def parse(manifest: Path, columns: Mapping[str, str], needed: Sequence[str]) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+def parse(
+    manifest: Path, columns: Mapping[str, str], needed: Sequence[str]
+) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     """The header, and (line, cells) of each row that is not blank. ``columns``: what is called how; those
     that are ``needed`` must be called something. Raises SourceError."""
     text = _text(manifest)
@@ -41,11 +43,7 @@ def parse(manifest: Path, columns: Mapping[str, str], needed: Sequence[str]) -> 
     problems += [
         f"column {name!r} occurs twice" for name in dict.fromkeys(names) if name and names.count(name) > 1
     ]
-    problems += [
-        f"data.columns.{key} is empty; it must name a column"
-        for key in needed
-        if key not in wanted
-    ]
+    problems += [f"data.columns.{key} is empty; it must name a column" for key in needed if key not in wanted]
     if problems:
         raise listed(f"{manifest} cannot be used:", problems)
     return names, _records(text, delimiter, manifest)

@@ -13,9 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tl_jax.data.sources.errors import SourceError, counted, nearest, some
+from tl_jax.data.sources.errors import SourceError, nearest, some
 from tl_jax.data.sources.manifest import parse
 from tl_jax.data.sources.rows import Rows, table
 from tl_jax.data.sources.splits import SPLIT_NAMES
@@ -53,7 +51,8 @@ def read(config: Any, *, training: bool = True) -> Table:
         )
     if names["group"] and config.group:
         rows.problems.append(
-            f"both data.columns.group={names['group']!r} and data.group={config.group!r} name groups; keep one"
+            f"both data.columns.group={names['group']!r} and data.group={config.group!r} name groups; "
+            "keep one"
         )
     for path, split in files:
         header, records = parse(path, names, ("text", "label"))
@@ -73,7 +72,9 @@ def read(config: Any, *, training: bool = True) -> Table:
             if not label:
                 unlabelled.append(f"line {line}")
             if given and given not in SPLIT_NAMES:
-                rows.problems.append(f"{path}, line {line}: split {given!r} is unknown{nearest(given, SPLIT_NAMES)}")
+                rows.problems.append(
+                    f"{path}, line {line}: split {given!r} is unknown{nearest(given, SPLIT_NAMES)}"
+                )
             texts.append(cells[names["text"]])
             rows.ids.append(name)
             rows.inner.append(name)
@@ -102,7 +103,9 @@ def unlabelled(path: Path, column: str) -> Table:
     """Texts to be predicted: a column of a CSV file, or the lines of any other file that are not empty."""
     if path.suffix.lower() in (".csv", ".tsv"):
         header, records = parse(path, {"text": column}, ("text",))
-        pairs = [(line, record[header.index(column)]) for line, record in records if len(record) == len(header)]
+        pairs = [
+            (line, record[header.index(column)]) for line, record in records if len(record) == len(header)
+        ]
     else:
         lines = path.read_text(encoding="utf-8").splitlines()
         pairs = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
@@ -127,8 +130,8 @@ def _files(config: Any) -> Iterator[tuple[Path, str]]:
     named = [file for file in found if file.stem.lower() in SPLIT_NAMES]
     if not named:
         raise SourceError(
-            f"data.manifest={config.manifest!r} holds no file that is called after a split (train.csv, val.csv, "
-            f"test.csv); there {'is' if len(found) == 1 else 'are'} {some([file.name for file in found]) or 'none'}"
+            f"data.manifest={config.manifest!r} holds no file that is called after a split, such as "
+            f"train.csv; there is {some([file.name for file in found]) or 'none'}"
         )
     for file in named:
         yield file, file.stem.lower()

@@ -38,8 +38,9 @@ def read(config: Any, *, training: bool = True) -> Table:
 
     It lies in ``config.root``; where that is empty in $TFDS_DATA_DIR, else in ~/tensorflow_datasets, own data
     sets in the user's cache. If it is not there it is prepared, which may mean a download. Features are named
-    by ``config.features``, of which ``text`` makes it one of texts; an id is the feature ``features.id``, else ``split/number``. Further scalar
-    features become columns. Uses also ``group`` (on ids), ``classes``, ``fold`` and ``max_pixels``.
+    by ``config.features``, of which ``text`` makes it one of texts; an id is the feature ``features.id``,
+    else ``split/number``. Further scalar features become columns. Uses also ``group`` (on ids), ``classes``,
+    ``fold`` and ``max_pixels``.
 
     Raises:
       SourceError: an unknown data set or feature, one that cannot be prepared or is not in ArrayRecord
