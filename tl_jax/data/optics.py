@@ -3,6 +3,7 @@
 
 Levels are those of ImageNet-C. JPEG is its lossy part (ITU-T T.81): the colours' means over 2 × 2 pixels, the
 cosine transform of 8 × 8 pixels, and rounding to the standard's tables. What follows in a file loses nothing.
+Colours are enlarged linearly, as libjpeg does it where it is not told otherwise.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def jpeg(image: jax.Array, severity: int, key: jax.Array) -> jax.Array:
         planes = [_coded(luminance - 128, _LUMINANCE, quality) + 128]
         for plane in colours:
             half = plane.reshape(plane.shape[0] // 2, 2, plane.shape[1] // 2, 2).mean(axis=(1, 3))
-            planes.append(jnp.repeat(jnp.repeat(_coded(half, _CHROMINANCE, quality), 2, 0), 2, 1))
+            planes.append(jax.image.resize(_coded(half, _CHROMINANCE, quality), plane.shape, "linear"))
         found = jnp.stack(planes, axis=-1) @ np.linalg.inv(_TO_YCC).astype(np.float32).T
     return jnp.clip(jnp.round(found[:height, :width]) / 255, 0, 1)
 
