@@ -64,7 +64,7 @@ def jpeg(image: jax.Array, severity: int, key: jax.Array) -> jax.Array:
     if channels == 1:
         found = _coded(pixels[..., 0] - 128, _LUMINANCE, quality)[..., None] + 128
     else:
-        luminance, *colours = jnp.moveaxis(pixels @ _TO_YCC.T, -1, 0)
+        luminance, *colours = jnp.moveaxis(jnp.round(pixels @ _TO_YCC.T), -1, 0)
         planes = [_coded(luminance - 128, _LUMINANCE, quality) + 128]
         for plane in colours:
             half = plane.reshape(plane.shape[0] // 2, 2, plane.shape[1] // 2, 2).mean(axis=(1, 3))
@@ -125,16 +125,16 @@ def _means(old: int, new: int) -> np.ndarray:
 
 
 def _coded(plane: jax.Array, table: np.ndarray, quality: int) -> jax.Array:
-    """A plane (h, w), both multiples of 8, as decoding finds it again."""
-    scale = 5000 / quality if quality < 50 else 200 - 2 * quality
-    steps = np.clip(np.floor((table * scale + 50) / 100), 1, 255).astype(np.float32)
+    """A plane (h, w), both multiples of 8, of values in -128…127, as decoding finds it again; whole numbers,
+    as files are of."""
+    # libjpeg's scale, in whole numbers, of qualities below 50.
+    steps = np.clip((table * (5000 // quality) + 50) // 100, 1, 255).astype(np.float32)
     height, width = plane.shape
-    blocks = plane.reshape(height // 8, 8, width // 8, 8)
+    blocks = jnp.round(plane).reshape(height // 8, 8, width // 8, 8)
     waves = jnp.einsum("ui,aibj,vj->aubv", _COSINES, blocks, _COSINES, precision="highest")
     waves = jnp.round(waves / steps[None, :, None, :]) * steps[None, :, None, :]
-    return jnp.einsum("ui,aubv,vj->aibj", _COSINES, waves, _COSINES, precision="highest").reshape(
-        height, width
-    )
+    found = jnp.einsum("ui,aubv,vj->aibj", _COSINES, waves, _COSINES, precision="highest")
+    return jnp.clip(jnp.round(found), -128, 127).reshape(height, width)
 
 
 _COSINES = (
