@@ -70,7 +70,7 @@ def test_empty_texts_stop_the_run_or_are_passed_over(tmp_path, tokenizer):
     with pytest.raises(SourceError, match=r"1 text cannot be used:\n  - train/98: it is empty"):
         read(folder, tokenizer)
     data = read(folder, tokenizer, on_bad_image="skip")
-    assert len(data.train) == 48
+    assert len(data.train) == 96
     assert "skipped 1 text that cannot be used:" in data.notes
 
 
