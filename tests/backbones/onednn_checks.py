@@ -13,7 +13,7 @@ import numpy as np  # noqa: E402
 from flax import nnx  # noqa: E402
 
 from tl_jax import programs  # noqa: E402
-from tl_jax.backbones import batch_norm, convolution, hf_config, layer_norm, onednn, product  # noqa: E402
+from tl_jax.backbones import batch_norm, convolution, depthwise, hf_config, layer_norm, onednn, product  # noqa: E402
 
 RNG = np.random.default_rng(0)
 
@@ -39,6 +39,11 @@ def compare(name, ours, reference, *arguments):
         scale = float(jnp.abs(other).max())
         np.testing.assert_allclose(one / scale, other / scale, atol=3e-6, err_msg=name)
     print("same:", name)
+
+
+def xla_depthwise(x, kernel):
+    with avoided():
+        return depthwise.conv(x, kernel)
 
 
 def xla(x, kernel, stride):
@@ -93,6 +98,14 @@ def main():
             lambda x, kernel, stride=stride: xla(x, kernel, stride),
             numbers(2, height, width, inputs),
             numbers(size, size, inputs, outputs),
+        )
+    for size, height, width, channels in ((7, 9, 6, 5), (7, 2, 3, 16), (3, 8, 8, 4), (7, 2, 67, 2)):
+        compare(
+            f"depthwise {size} × {size}, of {height} × {width} × {channels}",
+            depthwise.conv,
+            xla_depthwise,
+            numbers(2, height, width, channels),
+            numbers(size, size, 1, channels),
         )
     for transpose_a in (False, True):
         for transpose_b in (False, True):

@@ -27,6 +27,12 @@ _TRANSFORMER: dict[str, Any] = dict(
     hidden_dropout_prob=0.2,
     attention_probs_dropout_prob=0.2,
 )
+_DINO: dict[str, Any] = {
+    **{name: value for name, value in _TRANSFORMER.items() if name != "intermediate_size"},
+    "model_type": "dinov2",
+    "mlp_ratio": 2,
+}
+_NEXT: dict[str, Any] = dict(model_type="convnext", hidden_sizes=(8, 16), depths=(1, 2))
 _CONV: dict[str, Any] = dict(model_type="resnet", embedding_size=4, hidden_sizes=(8, 16), depths=(2, 1))
 
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -41,7 +47,13 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "model_type": "deit",
         "architectures": ["DeiTForImageClassificationWithTeacher"],
     },
+    "dinov2": {**_DINO, "drop_path_rate": 0.3},
+    "dinov2 with SwiGLU": {**_DINO, "use_swiglu_ffn": True, "qkv_bias": False, "use_mask_token": False},
+    "dinov2 with registers": {**_DINO, "model_type": "dinov2_with_registers", "num_register_tokens": 3},
+    "convnext": _NEXT,
+    "convnext with drop path": {**_NEXT, "drop_path_rate": 0.3, "layer_scale_init_value": 0.0},
 }
+_RANDOM = ("hidden_dropout_prob", "drop_path_rate")
 SIZE, OUTPUTS = 32, 3
 
 every_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
@@ -49,7 +61,16 @@ compiled = pytest.mark.parametrize(  # a choice, for what takes seconds to compi
     "config",
     [
         pytest.param(CONFIGS[name], id=name)
-        for name in ("resnet basic", "resnet odd", "vit", "deit with teacher")
+        for name in (
+            "resnet basic",
+            "resnet odd",
+            "vit",
+            "deit with teacher",
+            "dinov2",
+            "dinov2 with registers",
+            "convnext",
+            "convnext with drop path",
+        )
     ],
 )
 
@@ -205,7 +226,8 @@ def test_cells_are_centred_where_the_spec_says(config: dict[str, Any]) -> None:
 
 @every_config
 def test_one_channel(config: dict[str, Any]) -> None:
-    model = _model(config, channels=1, preprocess=Preprocess(mean=(0.2, 0.4, 0.6), std=(0.1, 0.2, 0.3)))
+    colours = Preprocess(size=(SIZE, SIZE), mean=(0.2, 0.4, 0.6), std=(0.1, 0.2, 0.3))
+    model = _model(config, channels=1, preprocess=colours)
     _mode(model, training=False)
     assert model.spec.channels == model.spec.config["num_channels"] == 1
     np.testing.assert_allclose((*model.spec.preprocess.mean, *model.spec.preprocess.std), (0.4, 0.2))
@@ -261,7 +283,7 @@ def test_training_mode_is_random_by_key_and_moves_statistics(config: dict[str, A
     key = _mode(model, training=True)
     before = statistics(model)
     ends, logits, moved = _jit(model, call, key, jax.random.key(3))
-    assert np.array_equal(*ends) == ("hidden_dropout_prob" not in config)
+    assert np.array_equal(*ends) == config.keys().isdisjoint(_RANDOM)
     assert not np.array_equal(*logits)  # dropout before the head
     assert set(moved) == set(before)
     assert all(not np.array_equal(moved[path], before[path]) for path in before)

@@ -51,7 +51,16 @@ def photographs(n: int, size: int, channels: int = 3) -> np.ndarray:
 # ---- all families
 
 
-SOME = ("resnet basic", "resnet odd", "vit", "deit", "deit with teacher")
+SOME = (
+    "resnet basic",
+    "resnet odd",
+    "vit",
+    "deit",
+    "deit with teacher",
+    "dinov2",
+    "dinov2 with registers",
+    "convnext",
+)
 
 
 def test_every_family_is_here() -> None:
@@ -129,6 +138,15 @@ def test_where_the_class_token_goes_on_alone_the_cut_is_before_the_last_block(na
     assert grad_cam.chosen(model, recipe(32)) == Cut(n - 1, "relative")
     images = photographs(2, 32)
     assert not grad_cam.heatmaps(model, recipe(32), images, [0, 1], cut=Cut(n, "each")).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "way"), [("dinov2", "relative"), ("dinov2 with registers", "relative"), ("convnext", "each")]
+)
+def test_where_the_patches_are_read_the_cut_is_after_all_blocks(name: str, way: str) -> None:
+    """A DINOv2's neck normalises each patch before their mean; that of a ConvNeXt the mean alone."""
+    model, _ = pretrained.scratch({**CONFIGS[name], "patch_size": 4}, num_classes=3, image_size=64)
+    assert grad_cam.chosen(model, recipe(64)) == Cut(len(model.blocks), way)
 
 
 # ---- a network whose maps are known

@@ -7,9 +7,16 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-from tl_jax.backbones import resnet, vit
+from tl_jax.backbones import convnext, dinov2, resnet, vit
 
-FAMILIES: dict[str, ModuleType] = {"resnet": resnet, "vit": vit, "deit": vit}
+FAMILIES: dict[str, ModuleType] = {
+    "resnet": resnet,
+    "vit": vit,
+    "deit": vit,
+    "dinov2": dinov2,
+    "dinov2_with_registers": dinov2,
+    "convnext": convnext,
+}
 """The module of each ``model_type`` of a Hugging Face ``config.json``."""
 
 

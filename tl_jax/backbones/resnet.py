@@ -34,6 +34,9 @@ DEFAULTS: dict[str, Any] = {
 }
 """What transformers takes where a config says nothing: ResNet-50."""
 
+FIXED_SIZE = False
+"""A ResNet takes any size."""
+
 _REDUCTION = 4  # a bottleneck's inner width is a quarter of its outer one
 _STEM_STRIDE = 4
 

@@ -52,7 +52,8 @@ def inspect(
     if not weight_files(located.folder):
         raise hub.no_weights(str(located.folder), [path.name for path in located.folder.iterdir()])
     channels = _channels(config, str(located.folder / CONFIG))
-    preprocess, notes = read_preprocess(located.folder, config)
+    fixed_size = backbones.family(config).FIXED_SIZE
+    preprocess, notes = read_preprocess(located.folder, config, fixed_size=fixed_size)
     try:
         preprocess = fit_channels(preprocess, channels)
     except PretrainedError as error:
