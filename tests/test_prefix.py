@@ -79,7 +79,9 @@ def test_kept_or_not_the_run_is_the_same(network, stages, changes, folder, tmp_p
         np.testing.assert_allclose(kept[name], leaf, rtol=1e-4, atol=2e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("mesh", [pytest.param(dict(data=8), marks=pytest.mark.slow), dict(data=2, fsdp=4)], ids=["8 × 1", "2 × 4"])
+@pytest.mark.parametrize(
+    "mesh", [pytest.param(dict(data=8), marks=pytest.mark.slow), dict(data=2, fsdp=4)], ids=["8 × 1", "2 × 4"]
+)
 @pytest.mark.parametrize(
     "changes",
     [{}, dict(augment=dict(rotate=5.0, brightness=0.1), cache=dict(prefix="on", views=2))],

@@ -3,6 +3,7 @@ run as a program by `test_onednn`, and prints what was compared."""
 
 import os
 from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import jax
 
@@ -13,7 +14,7 @@ import numpy as np  # noqa: E402
 from flax import nnx  # noqa: E402
 
 from tl_jax import programs  # noqa: E402
-from tl_jax.backbones import batch_norm, convolution, hf_config, layer_norm, onednn, product  # noqa: E402
+from tl_jax.backbones import batch_norm, convolution, hf_config, layer_norm, onednn, pooling, product  # noqa: E402
 
 RNG = np.random.default_rng(0)
 
@@ -67,9 +68,9 @@ def check_counts(name, function, *arguments):
     print("same count:", name)
 
 
-def xla_pool(x):
+def xla_pool(pool, x):
     with avoided():
-        return convolution.max_pool(x)
+        return pool(x)
 
 
 def main():
@@ -156,8 +157,11 @@ def main():
     )
     for height, width in ((8, 8), (7, 9), (8, 5), (1, 1)):  # of few values, so that there are equal maxima
         x = jnp.asarray(RNG.integers(-2, 3, size=(2, height, width, 3)), jnp.float32)
-        compare(f"max-pool of {height} × {width}", convolution.max_pool, xla_pool, x)
-    spoilt = convolution.max_pool(jnp.zeros((1, 4, 4, 1)).at[0, 1, 1].set(jnp.nan).astype(jnp.float32))
+        for size, border in ((3, 1), (3, 0), (2, 0)):
+            if min(height, width) + 2 * border >= size:
+                pool = partial(pooling.max_pool, size=size, border=border)
+                compare(f"max-pool of {height} × {width}, {size}, {border}", pool, partial(xla_pool, pool), x)
+    spoilt = pooling.max_pool(jnp.zeros((1, 4, 4, 1)).at[0, 1, 1].set(jnp.nan).astype(jnp.float32))
     assert np.isnan(spoilt).all()
     check_counts("convolution", convolution.conv, numbers(2, 32, 32, 16), numbers(3, 3, 16, 24))
     check_counts("product", product.attention, *(numbers(2, 64, 3, 32) for _ in range(3)))

@@ -14,6 +14,9 @@ from flax import nnx
 
 from tl_jax import backbones
 from tl_jax.backbones.anatomy import Backbone, Preprocess, merge, run, set_mode, split, statistics
+from tl_jax.backbones.heads import HEAD
+from tl_jax.backbones.hf_config import ConfigError
+from tl_jax.backbones.necks import NECK
 from tl_jax.pretrained.rules import Ignore, Rule, to_ours, to_theirs
 from tl_jax.programs import flops
 
@@ -28,6 +31,8 @@ _TRANSFORMER: dict[str, Any] = dict(
     attention_probs_dropout_prob=0.2,
 )
 _CONV: dict[str, Any] = dict(model_type="resnet", embedding_size=4, hidden_sizes=(8, 16), depths=(2, 1))
+_VGG: dict[str, Any] = dict(model_type="vgg", hidden_sizes=(8, 16), depths=(1, 2), num_features=24)
+SIZE, OUTPUTS = 32, 3
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "resnet basic": {**_CONV, "layer_type": "basic"},
@@ -41,22 +46,38 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "model_type": "deit",
         "architectures": ["DeiTForImageClassificationWithTeacher"],
     },
+    "vgg": _VGG,
+    "vgg with norms": {**_VGG, "batch_norm": True},
+    "vgg without its top": {**_VGG, NECK: "flatten", "image_size": SIZE},
+    "resnet flattened": {**_CONV, "layer_type": "basic", NECK: "flatten", "image_size": SIZE},
+    "vit under a perceptron": {
+        **_TRANSFORMER,
+        "model_type": "vit",
+        HEAD: {"sizes": [12, 10], "act": "tanh", "dropout": 0.2, "output": "softmax"},
+    },
 }
-SIZE, OUTPUTS = 32, 3
 
 every_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 compiled = pytest.mark.parametrize(  # a choice, for what takes seconds to compile
     "config",
     [
         pytest.param(CONFIGS[name], id=name)
-        for name in ("resnet basic", "resnet odd", "vit", "deit with teacher")
+        for name in (
+            "resnet basic",
+            "resnet odd",
+            "vit",
+            "deit with teacher",
+            "vgg",
+            "vgg with norms",
+            "resnet flattened",
+            "vit under a perceptron",
+        )
     ],
 )
 
 
 def _build(config: dict[str, Any], **options: Any) -> Backbone:
-    family = backbones.family(config)
-    return family.build(config, outputs=OUTPUTS, dropout=0.3, rngs=nnx.Rngs(0), **options)
+    return backbones.build(config, outputs=OUTPUTS, dropout=0.3, rngs=nnx.Rngs(0), **options)
 
 
 def _model(config: dict[str, Any], **options: Any) -> Backbone:
@@ -154,7 +175,8 @@ def test_every_path_has_a_depth_and_every_depth_a_path(config: dict[str, Any]) -
     model = _model(config)
     _, params, stats = split(model)
     depths = {model.depth(path) for path in (*params, *stats)}
-    assert depths == set(range(len(model.blocks) + 2))
+    first = 0 if split(model.stem)[1] else 1  # a stem may be empty
+    assert depths == set(range(first, len(model.blocks) + 2))
 
 
 @every_config
@@ -168,10 +190,14 @@ def test_levels_say_what_feature_maps_look_like(config: dict[str, Any]) -> None:
 
     def maps(model: Backbone, images: jax.Array) -> list[jax.Array]:
         stem = model.stem(images)
-        return [model.feature_map(run(model, stem, stop=blocks)[0]) for blocks in spec.levels]
+        taps = run(model, stem, taps=range(len(model.blocks)))[1]
+        return [model.feature_map(taps[i]) for i in range(len(model.blocks))]
 
     shapes = [tap.shape for tap in nnx.eval_shape(maps, model, _images())]
-    assert shapes == [(4, SIZE // s, SIZE // s, w) for s, w in zip(spec.strides, spec.widths, strict=True)]
+    cells = [spec.cells(SIZE, blocks) for blocks in range(1, len(model.blocks) + 1)]
+    assert [shape[:3] for shape in shapes] == [(4, n, n) for n in cells]
+    assert [shapes[blocks - 1][3] for blocks in spec.levels] == list(spec.widths)
+    assert [spec.grid(blocks) for blocks in spec.levels] == list(zip(spec.strides, spec.origins, strict=True))
 
 
 @compiled
@@ -205,7 +231,8 @@ def test_cells_are_centred_where_the_spec_says(config: dict[str, Any]) -> None:
 
 @every_config
 def test_one_channel(config: dict[str, Any]) -> None:
-    model = _model(config, channels=1, preprocess=Preprocess(mean=(0.2, 0.4, 0.6), std=(0.1, 0.2, 0.3)))
+    preprocess = Preprocess((SIZE, SIZE), mean=(0.2, 0.4, 0.6), std=(0.1, 0.2, 0.3))
+    model = _model(config, channels=1, preprocess=preprocess)
     _mode(model, training=False)
     assert model.spec.channels == model.spec.config["num_channels"] == 1
     np.testing.assert_allclose((*model.spec.preprocess.mean, *model.spec.preprocess.std), (0.4, 0.2))
@@ -232,7 +259,7 @@ def test_the_table_covers_every_leaf_once_both_ways(config: dict[str, Any]) -> N
     model = _model(config)
     _, params, stats = split(model)
     leaves = {path: np.asarray(leaf) for path, leaf in (params | stats).items()}
-    table = backbones.family(config).table(model.spec.config)
+    table = backbones.table(model.spec.config)
     for path in leaves:
         patterns = [
             re.sub(r"\\\{\w+\\\}", r"\\d+", re.escape(line.ours)) for line in table if isinstance(line, Rule)
@@ -307,3 +334,22 @@ def test_bfloat16_stays_bfloat16(config: dict[str, Any]) -> None:
         chained, moved = jax.eval_shape(chain, half, stats, _images().astype(jnp.bfloat16))
         assert {leaf.dtype for leaf in jax.tree.leaves(chained)} == {jnp.dtype("bfloat16")}
         assert {leaf.dtype for leaf in moved.values()} <= {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("neck", ["pooled", "flatten", "twisted"])
+@every_config
+def test_a_neck_can_be_chosen_or_is_refused(config: dict[str, Any], neck: str) -> None:
+    allowed = getattr(backbones.family(config), "NECKS", ())
+    chosen = {**config, NECK: neck, "image_size": SIZE}
+    if neck not in allowed:
+        with pytest.raises(ConfigError, match=rf"{NECK}='{neck}' must be .*{'|'.join(allowed) or 'none'}"):
+            _build(chosen)
+        return
+    model = nnx.eval_shape(lambda: _build(chosen))
+    _, params, _ = split(model)
+    assert not [path for path in params if path.startswith("neck/")]
+    cells = model.spec.cells(SIZE, len(model.blocks)) ** 2 if neck == "flatten" else 1
+    assert model.spec.features == cells * model.spec.widths[-1]
+    assert nnx.eval_shape(lambda model, x: model(x), model, _images()).shape == (4, OUTPUTS)
+    again = nnx.eval_shape(lambda: _build(dict(model.spec.config)))
+    assert again.spec.features == model.spec.features

@@ -16,14 +16,16 @@ from safetensors.numpy import load_file, save_file
 
 from tests.backbones.parity import assert_equal, computed, filled
 from tl_jax import backbones
-from tl_jax.backbones import resnet, vit
+from tl_jax.backbones import resnet, vgg, vit
 from tl_jax.backbones.anatomy import Backbone, merge, set_mode, split, statistics
+from tl_jax.backbones.necks import NECK
 from tl_jax.pretrained.rules import to_theirs
 from tl_jax.pretrained.transforms import bicubic
 
 torch = pytest.importorskip("torch", reason="parity compares with torch: pip install -e '.[reference]'")
 pytestmark = pytest.mark.slow
 
+FILE = "model.safetensors"
 TEACHER = "DeiTForImageClassificationWithTeacher"
 _ODD = dict(downsample_in_first_stage=True, downsample_in_bottleneck=True, hidden_act="gelu", num_channels=1)
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -42,13 +44,17 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "DeiT-Tiny": ("DeiTForImageClassification", vit.sizes["deit-tiny-distilled-patch16-224"]),
     "DeiT-Tiny with teacher": (TEACHER, vit.sizes["deit-tiny-distilled-patch16-224"]),
+    "VGG16": ("VGG", {**vgg.DEFAULTS, **vgg.sizes["vgg16"]}),
+    "VGG11 with norms": ("VGG", {**vgg.DEFAULTS, **vgg.sizes["vgg11_bn"]}),
+    "VGG19 with norms": ("VGG", {**vgg.DEFAULTS, **vgg.sizes["vgg19_bn"], "num_features": 256}),
 }
 
 
 def _torch(architecture: str, config: dict[str, Any]) -> torch.nn.Module:
-    from tests.fixtures import reference
+    from tests.fixtures import plain, reference
 
-    facts = {name: value for name, value in config.items() if name not in ("model_type", "architectures")}
+    taken = () if architecture in plain.NETWORKS else ("model_type", "architectures")
+    facts = {name: value for name, value in config.items() if name not in taken}
     return reference.model(architecture, {**facts, "num_labels": 10})
 
 
@@ -60,7 +66,7 @@ def _outputs(network: torch.nn.Module, images: np.ndarray, **options: Any) -> di
 
 def _saved(network: torch.nn.Module, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     network.save_pretrained(folder)
-    return json.loads((folder / "config.json").read_text()), load_file(folder / "model.safetensors")
+    return json.loads((folder / "config.json").read_text()), load_file(folder / FILE)
 
 
 def _images(config: dict[str, Any], size: int = 224) -> np.ndarray:
@@ -74,17 +80,23 @@ def _write(model: Backbone, folder: Path) -> None:
     config = dict(model.spec.config)
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(config))
-    arrays = to_theirs(jax.device_get({**params, **stats}), backbones.family(config).table(config))
-    save_file(arrays, folder / "model.safetensors", metadata={"format": "pt"})
+    arrays = to_theirs(jax.device_get({**params, **stats}), backbones.table(config))
+    save_file(arrays, folder / FILE, metadata={"format": "pt"})
 
 
 def _assert_torch_reads(folder: Path, architecture: str, images: np.ndarray, logits: np.ndarray) -> None:
     import transformers
 
-    network, info = getattr(transformers, architecture).from_pretrained(
-        folder, dtype=torch.float32, output_loading_info=True
-    )
-    assert not any(info.values()), info
+    from tests.fixtures import plain
+
+    if architecture in plain.NETWORKS:
+        network = plain.NETWORKS[architecture](json.loads((folder / "config.json").read_text()))
+        network.load_state_dict({k: torch.from_numpy(v) for k, v in load_file(folder / FILE).items()})
+    else:
+        network, info = getattr(transformers, architecture).from_pretrained(
+            folder, dtype=torch.float32, output_loading_info=True
+        )
+        assert not any(info.values()), info
     assert_equal(_outputs(network.eval(), images), {"logits": logits})
 
 
@@ -94,7 +106,7 @@ def test_blocks_logits_and_the_way_back(architecture: str, config: dict[str, Any
     wanted = _outputs(network, images)
     model = filled(*_saved(network, tmp_path / "theirs"))
     assert_equal(computed(model, images), wanted)
-    assert len(wanted) == len(model.blocks) + 2
+    assert len(wanted) == len(model.blocks) + (1 if architecture == "VGG" else 2)  # its stem does nothing
     _write(model, tmp_path / "ours")
     _assert_torch_reads(tmp_path / "ours", architecture, images, wanted["logits"])
 
@@ -118,6 +130,22 @@ def test_bicubic_weights(old: int, new: int) -> None:
     ).numpy()
     ours = np.einsum("ia,jb,ncab->ncij", bicubic(old, new), bicubic(old, new), grid)
     np.testing.assert_allclose(ours, theirs, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [96, 150, 320])
+def test_a_vgg_on_pictures_of_other_sizes(size: int, tmp_path: Path) -> None:
+    """Maps of 3, 4 and 10 cells under large layers that look at 7; and the network without these layers."""
+    config = {**vgg.DEFAULTS, **vgg.sizes["vgg13"], "num_features": 256}
+    network, images = _torch("VGG", config), _images(config, size)
+    wanted = _outputs(network, images)
+    config, arrays = _saved(network, tmp_path)
+    assert_equal(computed(filled(config, arrays), images), wanted)
+    del arrays["head.fc.weight"], arrays["head.fc.bias"]
+    topless = filled({**config, NECK: "flatten"}, arrays, image_size=size)
+    found = computed(topless, images)
+    assert_equal(found, {name: part for name, part in wanted.items() if name != "logits"})
+    last = wanted[f"blocks/{len(topless.blocks) - 1}"]
+    assert_equal({"neck": np.asarray(topless.neck({"x": last}))}, {"neck": last.reshape(2, -1)})
 
 
 def test_batch_statistics_and_their_update(tmp_path: Path) -> None:
@@ -144,7 +172,7 @@ def test_batch_statistics_and_their_update(tmp_path: Path) -> None:
 
 
 def test_gradients(tmp_path: Path) -> None:
-    """The gradient of every parameter is torch's (a ViT and a ResNet of few layers)."""
+    """The gradient of every parameter is torch's (networks of few layers)."""
     shallow = {
         "ViTForImageClassification": {
             **vit.sizes["vit-tiny-patch16-224"],
@@ -156,6 +184,13 @@ def test_gradients(tmp_path: Path) -> None:
             "depths": (1, 1),
             "hidden_sizes": (16, 32),
         },
+        "VGG": {
+            **vgg.DEFAULTS,
+            "model_type": "vgg",
+            "depths": (1, 2),
+            "hidden_sizes": (16, 32),
+            "num_features": 32,
+        },
     }
     for architecture, config in shallow.items():
         network, images = _torch(architecture, config), _images(config, 64)
@@ -164,7 +199,8 @@ def test_gradients(tmp_path: Path) -> None:
         graph, params, stats = split(model)
         ours = jax.grad(lambda p: (merge(graph, p, stats)(images) ** 2).sum())(params)  # noqa: B023
 
-        (network(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).logits ** 2).sum().backward()
+        made = network(torch.from_numpy(images.transpose(0, 3, 1, 2).copy()))
+        ((made if isinstance(made, torch.Tensor) else made.logits) ** 2).sum().backward()
         with torch.no_grad():
             for leaf in network.parameters():
                 leaf.copy_(leaf.grad)

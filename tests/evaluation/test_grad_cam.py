@@ -51,7 +51,7 @@ def photographs(n: int, size: int, channels: int = 3) -> np.ndarray:
 # ---- all families
 
 
-SOME = ("resnet basic", "resnet odd", "vit", "deit", "deit with teacher")
+SOME = ("resnet basic", "resnet odd", "vit", "deit", "deit with teacher", "vgg", "vgg without its top")
 
 
 def test_every_family_is_here() -> None:
@@ -120,6 +120,17 @@ def test_the_deepest_map_with_enough_cells(arch: dict[str, Any], size: int, cut:
     config = {"model_type": "resnet", "layer_type": "basic", "embedding_size": 4, **arch}
     model, _ = pretrained.scratch(config, num_classes=2)
     assert grad_cam.chosen(model, recipe(size)) == Cut(cut, "each")
+
+
+def test_where_pooling_ends_a_level_its_other_blocks_have_the_cells_of_the_level_before() -> None:
+    """24 pixels: 12 cells after the first level, still after the next block, and 6 after that level's end."""
+    config = {"model_type": "vgg", "hidden_sizes": (4, 4, 4), "depths": (1, 2, 2), "num_features": 8}
+    model, _ = pretrained.scratch(config, num_classes=3, image_size=24)
+    assert [model.spec.cells(24, blocks) for blocks in range(1, 6)] == [12, 12, 6, 6, 3]
+    assert grad_cam.chosen(model, recipe(24)) == Cut(4, "each")
+    maps = grad_cam.heatmaps(model, recipe(24), photographs(2, 24), [0, 1])
+    assert maps.shape == (2, 24, 24)
+    assert (maps[:, 0] == maps[:, 1]).all(), "the first of six cells is centred at 1.5 pixels"
 
 
 @pytest.mark.parametrize("name", ["vit", "deit", "deit with teacher"])

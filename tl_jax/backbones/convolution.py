@@ -1,4 +1,4 @@
-"""Convolution and max-pooling, padded as PyTorch pads them: the one place they are called from.
+"""Convolution, padded as PyTorch pads it: the one place it is called from.
 
 XLA:CPU's own convolutions, and their gradients above all, are slow. There `conv` has a gradient of its own,
 made of what is fast: forward convolutions and matrix products of `onednn`. Elsewhere it is
@@ -18,7 +18,9 @@ from jax import lax
 
 from tl_jax.backbones import onednn
 
-_KAIMING = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
+KAIMING = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
+"""He et al. 2015, arXiv:1502.01852, section 2.2, by the number of outputs."""
+
 _NHWC = ("NHWC", "HWIO", "NHWC")
 _FEW = 16
 """Channels below which a line of the kernel is taken at once: a product with so few columns is slow."""
@@ -100,7 +102,7 @@ def _input_gradient(shape: tuple[int, ...], kernel: jax.Array, grad: jax.Array, 
     parts = [
         [_phase(shape, kernel, grad, stride, (i, j), most) for j in range(stride)] for i in range(stride)
     ]
-    return _dealt(parts)[:, : shape[1], : shape[2]]
+    return dealt(parts)[:, : shape[1], : shape[2]]
 
 
 def _phase(
@@ -135,67 +137,7 @@ def _rows(x: jax.Array) -> jax.Array:
     return x.reshape(-1, x.shape[-1])
 
 
-def max_pool(x: jax.Array) -> jax.Array:
-    """Maximum over 3×3 windows in steps of 2: (B, h, w, c) → (B, ceil(h / 2), ceil(w / 2), c).
-
-    The gradient goes to the first of equal maxima, as in `jax.lax` and PyTorch.
-    """
-    if onednn.available():
-        return fast_max_pool(x)
-    padding = ((0, 0), (1, 1), (1, 1), (0, 0))
-    return lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), padding)
-
-
-@jax.custom_vjp
-def fast_max_pool(x: jax.Array) -> jax.Array:
-    """`max_pool` as comparisons of whole pictures, which XLA:CPU joins into one loop."""
-    return _pool(x)[0]
-
-
-def _pool(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Maxima, and which of the nine places each came from, int8."""
-    _, height, width, _ = x.shape
-    tall, wide = -(-height // 2), -(-width // 2)
-    edge = ((0, 0), (1, 2 * tall - height), (1, 2 * wide - width), (0, 0))
-    x = jnp.pad(x, edge, constant_values=-jnp.inf)
-    best = x[:, : 2 * tall : 2, : 2 * wide : 2]
-    place = jnp.zeros(best.shape, jnp.int8)
-    for number in range(1, 9):
-        i, j = divmod(number, 3)
-        other = x[:, i : i + 2 * tall - 1 : 2, j : j + 2 * wide - 1 : 2]
-        better = (other > best) | jnp.isnan(other)
-        best, place = jnp.where(better, other, best), jnp.where(better, jnp.int8(number), place)
-    return best, place
-
-
-def _pool_forward(x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    best, place = _pool(x)
-    return best, (place, jnp.zeros((*x.shape[:3], 0), x.dtype))  # the second for its shape alone
-
-
-def _pool_backward(kept: tuple[jax.Array, jax.Array], grad: jax.Array) -> tuple[jax.Array]:
-    """A pixel on an even line is the middle of one window; on an odd line it ends one and begins the next."""
-    place, like = kept
-    _, tall, wide, _ = grad.shape
-    after = ((0, 0), (0, 1), (0, 1), (0, 0))
-    place, grad = jnp.pad(place, after, constant_values=-1), jnp.pad(grad, after)
-    met = (((0, 1),), ((0, 2), (1, 0)))  # for even and odd lines: windows further, and place in that window
-
-    def share(down: int, i: int, right: int, j: int) -> jax.Array:
-        windows = (slice(None), slice(down, down + tall), slice(right, right + wide))
-        return jnp.where(place[windows] == 3 * i + j, grad[windows], 0)
-
-    parts = [
-        [sum(share(*vertical, *horizontal) for vertical in met[y] for horizontal in met[x]) for x in range(2)]
-        for y in range(2)
-    ]
-    return (_dealt(parts)[:, : like.shape[1], : like.shape[2]],)
-
-
-fast_max_pool.defvjp(_pool_forward, _pool_backward)
-
-
-def _dealt(parts: Sequence[Sequence[Any]]) -> jax.Array:
+def dealt(parts: Sequence[Sequence[Any]]) -> jax.Array:
     """One picture of s·s pictures (B, h, w, c): line y of part (i, j) becomes line s·y + i; so do columns."""
     steps = len(parts)
     batch, height, width, channels = parts[0][0].shape
@@ -204,11 +146,16 @@ def _dealt(parts: Sequence[Sequence[Any]]) -> jax.Array:
 
 
 class Conv(nnx.Module):
-    """A convolution without bias; ``kernel`` (size, size, inputs, outputs), He et al. 2015, fan-out."""
+    """A convolution; ``kernel`` (size, size, inputs, outputs), He et al. 2015, fan-out; with ``use_bias``,
+    ``bias`` (outputs,), at first 0."""
 
-    def __init__(self, inputs: int, outputs: int, size: int, *, stride: int = 1, rngs: nnx.Rngs):
+    def __init__(
+        self, inputs: int, outputs: int, size: int, *, stride: int = 1, use_bias: bool = False, rngs: nnx.Rngs
+    ):
         self.stride = stride
-        self.kernel = nnx.Param(_KAIMING(rngs.params(), (size, size, inputs, outputs)))
+        self.kernel = nnx.Param(KAIMING(rngs.params(), (size, size, inputs, outputs)))
+        self.bias = nnx.Param(jnp.zeros((outputs,))) if use_bias else None
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return conv(x, self.kernel[...], stride=self.stride)
+        made = conv(x, self.kernel[...], stride=self.stride)
+        return made if self.bias is None else made + self.bias[...].reshape(1, 1, 1, -1)
