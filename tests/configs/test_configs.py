@@ -20,12 +20,13 @@ ARGUMENTS = [
     ("pretrain.py", ""),
     *[("folder.py", arg) for arg in ("", "linear_probe", "full", "head_then_all", "lp_ft", "head_then_top")],
     *[("folder.py", arg) for arg in ("gradual", "scratch")],
+    *[("vgg_two_phase.py", arg) for arg in ("", "rescale")],
 ]
 
 
 def get(file: str, arg: str) -> Any:
     config = runpy.run_path(str(ROOT / file))["get_config"](arg)
-    if file == "folder.py" or arg:
+    if file in ("folder.py", "vgg_two_phase.py") or arg:
         config.data.root = "somewhere"
     return configs.complete(config)
 
@@ -35,9 +36,9 @@ def test_every_argument_completes(file: str, arg: str) -> None:
     configs.validate(get(file, arg))
 
 
-@pytest.mark.parametrize("file", ["xray.py", "folder.py"])
+@pytest.mark.parametrize("file", ["xray.py", "folder.py", "vgg_two_phase.py"])
 def test_an_unknown_argument_is_refused_with_those_there_are(file: str) -> None:
-    with pytest.raises(ValueError, match=r"(linear_probe|resnet18).*"):
+    with pytest.raises(ValueError, match=r"(linear_probe|resnet18|rescale).*"):
         get(file, "nonsense")
 
 
