@@ -42,9 +42,9 @@ def compare(name, ours, reference, *arguments):
     print("same:", name)
 
 
-def xla(x, kernel, stride):
+def xla(x, kernel, stride, pad=True):
     with avoided():
-        return convolution.conv(x, kernel, stride=stride)
+        return convolution.conv(x, kernel, stride=stride, pad=pad)
 
 
 @contextmanager
@@ -94,6 +94,21 @@ def main():
             lambda x, kernel, stride=stride: xla(x, kernel, stride),
             numbers(2, height, width, inputs),
             numbers(size, size, inputs, outputs),
+        )
+    for height, width, size, stride, pad in (
+        (8, 9, (1, 7), 1, True),
+        (8, 9, (7, 1), 1, True),
+        (5, 6, (3, 1), 1, True),
+        (8, 9, (3, 3), 1, False),
+        (8, 9, (3, 3), 2, False),
+        (3, 4, (3, 3), 2, False),
+    ):
+        compare(
+            f"convolution {size}, stride {stride}, padded {pad}, of {height} × {width}",
+            lambda x, kernel, stride=stride, pad=pad: convolution.conv(x, kernel, stride=stride, pad=pad),
+            partial(xla, stride=stride, pad=pad),
+            numbers(2, height, width, 16),
+            numbers(*size, 16, 24),
         )
     for transpose_a in (False, True):
         for transpose_b in (False, True):

@@ -13,7 +13,7 @@ import pytest
 from flax import nnx
 
 from tl_jax import backbones
-from tl_jax.backbones import resnet, vgg, vit
+from tl_jax.backbones import inception, resnet, vgg, vit
 from tl_jax.backbones.anatomy import set_mode, split
 from tl_jax.backbones.hf_config import ConfigError
 from tl_jax.backbones.necks import NECK
@@ -49,12 +49,14 @@ def _called(model: Any, shape: tuple[int, ...]) -> Any:
         ("vgg16_bn", 138.37, 13, (2, 4, 7, 10, 13)),
         ("vgg19", 143.67, 16, (2, 4, 8, 12, 16)),
         ("vgg19_bn", 143.68, 16, (2, 4, 8, 12, 16)),
+        ("inception_v3", 23.83, 11, (3, 8, 11)),
     ],
 )
 def test_named_sizes_have_the_published_number_of_parameters(
     name: str, millions: float, blocks: int, levels: tuple[int, ...]
 ) -> None:
-    model = _outline({**resnet.sizes, **vit.sizes, **vgg.sizes}[name], outputs=1000)
+    named = {size: facts for family in backbones.FAMILIES.values() for size, facts in family.sizes.items()}
+    model = _outline(named[name], outputs=1000)
     _, params, _ = split(model)
     assert sum(leaf.size for leaf in params.values()) / 1e6 == pytest.approx(millions, abs=0.006)
     assert len(model.blocks) == blocks
@@ -140,6 +142,28 @@ def test_a_flattened_map_is_of_one_size() -> None:
         _called(model, (2, 40, 40, 3))
 
 
+def test_the_maps_of_an_inception_are_those_of_the_paper() -> None:
+    spec = _outline(inception.sizes["inception_v3"]).spec
+    assert spec.preprocess.size == (299, 299)
+    assert [spec.cells(299, blocks) for blocks in spec.levels] == [35, 17, 8]
+    assert (spec.widths, spec.features) == ((288, 768, 2048), 2048)
+    assert spec.config["architecture"] == "inception_v3"
+    with pytest.raises(ConfigError, match=r"pictures of \(74, 74\) .* leave no map"):
+        _outline(inception.sizes["inception_v3"], image_size=74)
+
+
+def test_every_problem_of_an_inception_config_in_one_error() -> None:
+    for bad, text in (
+        (dict(depths=(3, 6, 3)), "at most (3, 5, 3)"),
+        (dict(depths=(3, 5, 3, 1)), "at most (3, 5, 3)"),
+        (dict(depth_multiplier=0), "leaves no channels"),
+        (dict(batch_norm_eps=-1.0), "batch_norm_eps=-1.0"),
+    ):
+        with pytest.raises(ConfigError) as error:
+            _outline({"model_type": "inception_v3", **bad})
+        assert text in str(error.value)
+
+
 @pytest.mark.parametrize("change", [{}, dict(num_channels=1), {NECK: "pooled"}, dict(num_features=512)])
 def test_a_vgg_has_timms_name_where_it_is_timms_network(change: dict[str, Any]) -> None:
     given = {**vgg.sizes["vgg13_bn"], "architecture": "vgg13_bn", **change}
@@ -173,7 +197,9 @@ def test_every_problem_of_a_vit_config_in_one_error() -> None:
 
 
 def test_an_unknown_family_is_answered_with_the_nearest() -> None:
-    with pytest.raises(ValueError, match=r"'resnest' is unknown.*resnet, vit, deit, vgg.*'resnet'"):
+    with pytest.raises(
+        ValueError, match=r"'resnest' is unknown.*resnet, vit, deit, vgg, inception_v3.*'resnet'"
+    ):
         backbones.family({"model_type": "resnest"})
     with pytest.raises(ValueError, match="no 'model_type'"):
         backbones.family({})

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from tests.backbones.parity import assert_equal, computed, filled
 from tl_jax import backbones
-from tl_jax.backbones import resnet, vgg, vit
+from tl_jax.backbones import inception, resnet, vgg, vit
 from tl_jax.backbones.anatomy import Backbone, merge, set_mode, split, statistics
 from tl_jax.backbones.necks import NECK
 from tl_jax.pretrained.rules import to_theirs
@@ -46,6 +46,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "DeiT-Tiny with teacher": (TEACHER, vit.sizes["deit-tiny-distilled-patch16-224"]),
     "VGG16": ("VGG", {**vgg.DEFAULTS, **vgg.sizes["vgg16"]}),
     "VGG11 with norms": ("VGG", {**vgg.DEFAULTS, **vgg.sizes["vgg11_bn"]}),
+    "Inception-v3": ("InceptionV3", {**inception.DEFAULTS, **inception.sizes["inception_v3"]}),
     "VGG19 with norms": ("VGG", {**vgg.DEFAULTS, **vgg.sizes["vgg19_bn"], "num_features": 256}),
 }
 
@@ -102,11 +103,12 @@ def _assert_torch_reads(folder: Path, architecture: str, images: np.ndarray, log
 
 @pytest.mark.parametrize(("architecture", "config"), CASES.values(), ids=CASES.keys())
 def test_blocks_logits_and_the_way_back(architecture: str, config: dict[str, Any], tmp_path: Path) -> None:
-    network, images = _torch(architecture, config), _images(config)
+    network = _torch(architecture, config)
+    images = _images(config, 299 if architecture == "InceptionV3" else 224)
     wanted = _outputs(network, images)
     model = filled(*_saved(network, tmp_path / "theirs"))
     assert_equal(computed(model, images), wanted)
-    assert len(wanted) == len(model.blocks) + (1 if architecture == "VGG" else 2)  # its stem does nothing
+    assert len(wanted) == len(model.blocks) + (1 if architecture in ("VGG", "InceptionV3") else 2)  # no stem
     _write(model, tmp_path / "ours")
     _assert_torch_reads(tmp_path / "ours", architecture, images, wanted["logits"])
 
@@ -191,9 +193,18 @@ def test_gradients(tmp_path: Path) -> None:
             "hidden_sizes": (16, 32),
             "num_features": 32,
         },
+        "InceptionV3": {
+            **inception.DEFAULTS,
+            "model_type": "inception_v3",
+            "depths": (1, 2, 2),
+            "depth_multiplier": 1 / 16,
+        },
     }
     for architecture, config in shallow.items():
-        network, images = _torch(architecture, config), _images(config, 64)
+        network, images = (
+            _torch(architecture, config),
+            _images(config, 96 if "Inception" in architecture else 64),
+        )
         folder = tmp_path / architecture
         model = filled(*_saved(network, folder))
         graph, params, stats = split(model)

@@ -51,6 +51,14 @@ def test_larger_pictures(name: str) -> None:
     assert_equal(ours, {key: reference[f"large/{key}"] for key in ("stem", "logits")})
 
 
+def test_the_auxiliary_classifier_of_an_inception_is_left_unread() -> None:
+    config, arrays, reference = _read("inception")
+    more = {"AuxLogits.conv0.conv.weight": np.zeros((8, 23, 1, 1)), "AuxLogits.fc.bias": np.zeros(3)}
+    assert_equal(
+        computed(filled(config, {**arrays, **more}), reference["images"]), {"logits": reference["logits"]}
+    )
+
+
 @pytest.mark.parametrize("name", ["vgg", "vgg-bn"])
 def test_a_vgg_sees_pictures_of_any_size(name: str) -> None:
     """With fewer cells than its large layers look at, and with so many that several windows are averaged."""

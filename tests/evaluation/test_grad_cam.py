@@ -51,7 +51,16 @@ def photographs(n: int, size: int, channels: int = 3) -> np.ndarray:
 # ---- all families
 
 
-SOME = ("resnet basic", "resnet odd", "vit", "deit", "deit with teacher", "vgg", "vgg without its top")
+SOME = (
+    "resnet basic",
+    "resnet odd",
+    "vit",
+    "deit",
+    "deit with teacher",
+    "vgg",
+    "vgg without its top",
+    "inception",
+)
 
 
 def test_every_family_is_here() -> None:
@@ -61,11 +70,12 @@ def test_every_family_is_here() -> None:
 @pytest.mark.parametrize("name", SOME)
 def test_contract(name: str) -> None:
     config = CONFIGS[name]
-    model, _ = pretrained.scratch(config, num_classes=3, image_size=32)
+    size = config.get("image_size", 32)
+    model, _ = pretrained.scratch(config, num_classes=3, image_size=size)
     n = grad_cam.ROWS + 3  # more than one batch, the second one padded
-    images, classes = photographs(n, 32), np.arange(n) % 3
-    maps = grad_cam.heatmaps(model, recipe(32), images, classes)
-    assert maps.shape == (n, 32, 32)
+    images, classes = photographs(n, size), np.arange(n) % 3
+    maps = grad_cam.heatmaps(model, recipe(size), images, classes)
+    assert maps.shape == (n, size, size)
     assert maps.dtype == np.float32
     assert np.isfinite(maps).all()
     assert maps.min() >= 0
@@ -74,7 +84,7 @@ def test_contract(name: str) -> None:
     assert highest.mean() > 0.3
     # Another row of another batch, with other neighbours and with padding.
     rows = np.array([n - 1, 0, 7])
-    again = grad_cam.heatmaps(model, recipe(32), images[rows], classes[rows])
+    again = grad_cam.heatmaps(model, recipe(size), images[rows], classes[rows])
     np.testing.assert_allclose(again, maps[rows], atol=1e-4)
 
 

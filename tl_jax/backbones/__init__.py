@@ -9,14 +9,20 @@ from typing import Any
 
 from flax import nnx
 
-from tl_jax.backbones import heads, hf_config, necks, resnet, vgg, vit
+from tl_jax.backbones import heads, hf_config, inception, necks, resnet, vgg, vit
 from tl_jax.backbones.anatomy import Backbone
 from tl_jax.pretrained.rules import Ignore, Rule
 
-FAMILIES: dict[str, ModuleType] = {"resnet": resnet, "vit": vit, "deit": vit, "vgg": vgg}
+FAMILIES: dict[str, ModuleType] = {
+    "resnet": resnet,
+    "vit": vit,
+    "deit": vit,
+    "vgg": vgg,
+    "inception_v3": inception,
+}
 """The module of each ``model_type`` of a Hugging Face ``config.json``."""
 
-TIMM: tuple[ModuleType, ...] = (vgg,)
+TIMM: tuple[ModuleType, ...] = (vgg, inception)
 """Families in timm's layout, whose ``config.json`` names an ``architecture``: one of their ``sizes``."""
 
 

@@ -28,8 +28,8 @@ class BatchNorm(nnx.BatchNorm):
     PyTorch's momentum of 0.1 is the weight of the new value; 0.9 here is that of the old one.
     """
 
-    def __init__(self, features: int, *, rngs: nnx.Rngs):
-        super().__init__(features, momentum=0.9, epsilon=1e-5, rngs=rngs)
+    def __init__(self, features: int, *, epsilon: float = 1e-5, rngs: nnx.Rngs):
+        super().__init__(features, momentum=0.9, epsilon=epsilon, rngs=rngs)
 
     def __call__(
         self, x: jax.Array, use_running_average: bool | None = None, *, mask: jax.Array | None = None
