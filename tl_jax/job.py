@@ -97,7 +97,8 @@ def prepare(
     facts = pretrained.inspect(
         name, arch=arch, cache_dir=config.model.cache_dir or None, offline=config.model.offline
     )
-    outline = pretrained.outline(facts)
+    top = pretrained.top.entries(config.model.neck, config.model.head)
+    outline = pretrained.outline(facts, top=top)
     pretrained.renewed.check(outline, config.model.keep)
     sharding.refuse_idle(split(outline)[1], mesh)
     plans = make_plans(outline, config.stages)
@@ -126,10 +127,10 @@ def prepare(
     dropout, seed = config.model.dropout, config.seed
     outputs = task.outputs(len(data.classes))
     if ahead is not None:
-        coming = pretrained.outline(facts, num_classes=outputs, image_size=size, channels=channels)
+        coming = pretrained.outline(facts, num_classes=outputs, image_size=size, channels=channels, top=top)
         _, params, stats = split(coming)
         ahead(Outline(config, plans, mesh, params, stats))
-    common: dict[str, Any] = dict(image_size=size, channels=channels, dropout=dropout, seed=seed)
+    common: dict[str, Any] = dict(image_size=size, channels=channels, top=top, dropout=dropout, seed=seed)
     if facts.folder is not None:
         model, report = pretrained.load(
             facts.folder,

@@ -26,6 +26,9 @@ TASKS = ("classification",)
 SOURCES = ("folder", "csv", "tfds", "dicom")
 """The kinds of data that `tl_jax.data` reads."""
 
+ACTIVATIONS = ("relu", "gelu", "silu", "tanh")
+"""Activations of an mlp head, of those in `tl_jax.backbones.hf_config`, which imports jax too."""
+
 CORRUPTIONS = ("contrast", "brightness", "noise", "blur")
 """The names in `tl_jax.data.corruptions.CORRUPTIONS`, which imports jax as well."""
 
@@ -190,6 +193,12 @@ CHECKS: Mapping[str, Check] = {
         _KEEP,
     ),
     "model.gray": choice("repeat", "sum"),
+    "model.neck": choice("", "pooled", "flatten"),
+    "model.head.name": choice("", "linear", "mlp"),
+    "model.head.sizes": Check("numbers from 1, or () for none", lambda v: min(v, default=1) >= 1),
+    "model.head.act": choice(*ACTIVATIONS),
+    "model.head.dropout": _RATE,
+    "model.head.output": choice("softmax", "sigmoid"),
     "model.dropout": _RATE,
     "loss.label_smoothing": _RATE,
     "loss.class_weights": Check(

@@ -14,6 +14,9 @@ from flax import nnx
 
 from tl_jax import backbones
 from tl_jax.backbones.anatomy import Backbone, Preprocess, merge, run, set_mode, split, statistics
+from tl_jax.backbones.heads import HEAD
+from tl_jax.backbones.hf_config import ConfigError
+from tl_jax.backbones.necks import NECK
 from tl_jax.pretrained.rules import Ignore, Rule, to_ours, to_theirs
 from tl_jax.programs import flops
 
@@ -34,6 +37,11 @@ _DINO: dict[str, Any] = {
 }
 _NEXT: dict[str, Any] = dict(model_type="convnext", hidden_sizes=(8, 16), depths=(1, 2))
 _CONV: dict[str, Any] = dict(model_type="resnet", embedding_size=4, hidden_sizes=(8, 16), depths=(2, 1))
+_VGG: dict[str, Any] = dict(model_type="vgg", hidden_sizes=(8, 16), depths=(1, 2), num_features=24)
+_INCEPTION: dict[str, Any] = dict(
+    model_type="inception_v3", depths=(1, 2, 2), depth_multiplier=1 / 8, image_size=80
+)
+SIZE, OUTPUTS = 32, 3
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "resnet basic": {**_CONV, "layer_type": "basic"},
@@ -52,9 +60,19 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "dinov2 with registers": {**_DINO, "model_type": "dinov2_with_registers", "num_register_tokens": 3},
     "convnext": _NEXT,
     "convnext with drop path": {**_NEXT, "drop_path_rate": 0.3, "layer_scale_init_value": 0.0},
+    "vgg": _VGG,
+    "vgg with norms": {**_VGG, "batch_norm": True},
+    "vgg without its top": {**_VGG, NECK: "flatten", "image_size": SIZE},
+    "inception": _INCEPTION,
+    "inception of three blocks": {**_INCEPTION, "depths": (1, 1, 1)},
+    "resnet flattened": {**_CONV, "layer_type": "basic", NECK: "flatten", "image_size": SIZE},
+    "vit under a perceptron": {
+        **_TRANSFORMER,
+        "model_type": "vit",
+        HEAD: {"sizes": [12, 10], "act": "tanh", "dropout": 0.2, "output": "softmax"},
+    },
 }
 _RANDOM = ("hidden_dropout_prob", "drop_path_rate")
-SIZE, OUTPUTS = 32, 3
 
 every_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 compiled = pytest.mark.parametrize(  # a choice, for what takes seconds to compile
@@ -70,14 +88,18 @@ compiled = pytest.mark.parametrize(  # a choice, for what takes seconds to compi
             "dinov2 with registers",
             "convnext",
             "convnext with drop path",
+            "vgg",
+            "vgg with norms",
+            "inception of three blocks",
+            "resnet flattened",
+            "vit under a perceptron",
         )
     ],
 )
 
 
 def _build(config: dict[str, Any], **options: Any) -> Backbone:
-    family = backbones.family(config)
-    return family.build(config, outputs=OUTPUTS, dropout=0.3, rngs=nnx.Rngs(0), **options)
+    return backbones.build(config, outputs=OUTPUTS, dropout=0.3, rngs=nnx.Rngs(0), **options)
 
 
 def _model(config: dict[str, Any], **options: Any) -> Backbone:
@@ -89,8 +111,13 @@ def _model(config: dict[str, Any], **options: Any) -> Backbone:
     return merge(graph, {path: jnp.asarray(leaf, jnp.float32) for path, leaf in (leaves | positive).items()})
 
 
-def _images(channels: int = 3) -> jax.Array:
-    return jax.random.normal(jax.random.key(1), (4, SIZE, SIZE, channels))
+def _side(config: dict[str, Any]) -> int:
+    return config.get("image_size", SIZE)
+
+
+def _images(config: dict[str, Any], channels: int = 3) -> jax.Array:
+    side = _side(config)
+    return jax.random.normal(jax.random.key(1), (4, side, side, channels))
 
 
 def _mode(model: Backbone, *, training: bool) -> jax.Array | None:
@@ -132,7 +159,7 @@ def test_cutting_anywhere_changes_nothing(config: dict[str, Any], training: bool
             cuts.append((middle, run(model, middle, start=k, key=key)[0]))
         return stem, end, taps, cuts
 
-    stem, end, taps, cuts = _jit(model, pieces, _images(), key)
+    stem, end, taps, cuts = _jit(model, pieces, _images(config), key)
     assert float(jnp.abs(end["x"]).max()) > 0
     for k, (middle, again) in enumerate(cuts):
         _assert_same(middle, taps[k - 1] if k else stem)
@@ -149,7 +176,7 @@ def test_the_call_is_stem_blocks_neck_head(config: dict[str, Any]) -> None:
         features = model.neck(carry)
         return features, model.head(features), model(images)
 
-    features, logits, called = _jit(model, both, _images())
+    features, logits, called = _jit(model, both, _images(config))
     assert features.shape == (4, model.spec.features)
     assert logits.shape == (4, OUTPUTS)
     assert logits.dtype == jnp.float32
@@ -158,14 +185,15 @@ def test_the_call_is_stem_blocks_neck_head(config: dict[str, Any]) -> None:
 
 def test_the_call_leaves_out_what_the_neck_does_not_read() -> None:
     """A ViT's neck reads one token: of its two blocks, the last takes far less than the first."""
-    model = _model(CONFIGS["vit"])
+    config = CONFIGS["vit"]
+    model = _model(config)
     _mode(model, training=False)
 
     def whole(images: jax.Array) -> jax.Array:
         return model.head(model.neck(run(model, model.stem(images))[0]))
 
     called, every = (
-        flops(jax.jit(function).lower(_images()).compile()) for function in (model.__call__, whole)
+        flops(jax.jit(function).lower(_images(config)).compile()) for function in (model.__call__, whole)
     )
     assert called < 0.8 * every
 
@@ -175,7 +203,8 @@ def test_every_path_has_a_depth_and_every_depth_a_path(config: dict[str, Any]) -
     model = _model(config)
     _, params, stats = split(model)
     depths = {model.depth(path) for path in (*params, *stats)}
-    assert depths == set(range(len(model.blocks) + 2))
+    first = 0 if split(model.stem)[1] else 1  # a stem may be empty
+    assert depths == set(range(first, len(model.blocks) + 2))
 
 
 @every_config
@@ -189,10 +218,14 @@ def test_levels_say_what_feature_maps_look_like(config: dict[str, Any]) -> None:
 
     def maps(model: Backbone, images: jax.Array) -> list[jax.Array]:
         stem = model.stem(images)
-        return [model.feature_map(run(model, stem, stop=blocks)[0]) for blocks in spec.levels]
+        taps = run(model, stem, taps=range(len(model.blocks)))[1]
+        return [model.feature_map(taps[i]) for i in range(len(model.blocks))]
 
-    shapes = [tap.shape for tap in nnx.eval_shape(maps, model, _images())]
-    assert shapes == [(4, SIZE // s, SIZE // s, w) for s, w in zip(spec.strides, spec.widths, strict=True)]
+    shapes = [tap.shape for tap in nnx.eval_shape(maps, model, _images(config))]
+    cells = [spec.cells(_side(config), blocks) for blocks in range(1, len(model.blocks) + 1)]
+    assert [shape[:3] for shape in shapes] == [(4, n, n) for n in cells]
+    assert [shapes[blocks - 1][3] for blocks in spec.levels] == list(spec.widths)
+    assert [spec.grid(blocks) for blocks in spec.levels] == list(zip(spec.strides, spec.origins, strict=True))
 
 
 @compiled
@@ -226,12 +259,12 @@ def test_cells_are_centred_where_the_spec_says(config: dict[str, Any]) -> None:
 
 @every_config
 def test_one_channel(config: dict[str, Any]) -> None:
-    colours = Preprocess(size=(SIZE, SIZE), mean=(0.2, 0.4, 0.6), std=(0.1, 0.2, 0.3))
+    colours = Preprocess((_side(config),) * 2, mean=(0.2, 0.4, 0.6), std=(0.1, 0.2, 0.3))
     model = _model(config, channels=1, preprocess=colours)
     _mode(model, training=False)
     assert model.spec.channels == model.spec.config["num_channels"] == 1
     np.testing.assert_allclose((*model.spec.preprocess.mean, *model.spec.preprocess.std), (0.4, 0.2))
-    assert nnx.eval_shape(model, _images(channels=1)).shape == (4, OUTPUTS)
+    assert nnx.eval_shape(model, _images(config, channels=1)).shape == (4, OUTPUTS)
 
 
 @pytest.mark.parametrize("name", ["resnet basic", "deit with teacher"])
@@ -254,7 +287,7 @@ def test_the_table_covers_every_leaf_once_both_ways(config: dict[str, Any]) -> N
     model = _model(config)
     _, params, stats = split(model)
     leaves = {path: np.asarray(leaf) for path, leaf in (params | stats).items()}
-    table = backbones.family(config).table(model.spec.config)
+    table = backbones.table(model.spec.config)
     for path in leaves:
         patterns = [
             re.sub(r"\\\{\w+\\\}", r"\\d+", re.escape(line.ours)) for line in table if isinstance(line, Rule)
@@ -274,7 +307,7 @@ def test_the_table_covers_every_leaf_once_both_ways(config: dict[str, Any]) -> N
 @compiled
 def test_training_mode_is_random_by_key_and_moves_statistics(config: dict[str, Any]) -> None:
     def call(model: Backbone, *keys: jax.Array | None) -> Any:
-        stem = model.stem(_images())
+        stem = model.stem(_images(config))
         ends = [run(model, stem, key=key)[0]["x"] for key in keys]
         logits = [model.head(model.neck({"x": end}), key=key) for end, key in zip(ends, keys, strict=True)]
         return ends, logits, statistics(model)
@@ -302,7 +335,7 @@ def test_every_parameter_takes_part(config: dict[str, Any]) -> None:
     graph, params, stats = split(model)
 
     def loss(params: dict[str, jax.Array]) -> jax.Array:
-        return jnp.sum(merge(graph, params, stats)(_images()) ** 2)
+        return jnp.sum(merge(graph, params, stats)(_images(config)) ** 2)
 
     grads = jax.jit(jax.grad(loss))(params)
     size = max(float(jnp.abs(grad).max()) for grad in grads.values())
@@ -326,6 +359,25 @@ def test_bfloat16_stays_bfloat16(config: dict[str, Any]) -> None:
             return [stem, carry, taps, model.head(model.neck(carry), key=key)], statistics(model)
 
         half = {path: leaf.astype(jnp.bfloat16) for path, leaf in params.items()}
-        chained, moved = jax.eval_shape(chain, half, stats, _images().astype(jnp.bfloat16))
+        chained, moved = jax.eval_shape(chain, half, stats, _images(config).astype(jnp.bfloat16))
         assert {leaf.dtype for leaf in jax.tree.leaves(chained)} == {jnp.dtype("bfloat16")}
         assert {leaf.dtype for leaf in moved.values()} <= {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("neck", ["pooled", "flatten", "twisted"])
+@every_config
+def test_a_neck_can_be_chosen_or_is_refused(config: dict[str, Any], neck: str) -> None:
+    allowed = getattr(backbones.family(config), "NECKS", ())
+    chosen = {**config, NECK: neck, "image_size": _side(config)}
+    if neck not in allowed:
+        with pytest.raises(ConfigError, match=rf"{NECK}='{neck}' must be .*{'|'.join(allowed) or 'none'}"):
+            _build(chosen)
+        return
+    model = nnx.eval_shape(lambda: _build(chosen))
+    _, params, _ = split(model)
+    assert not [path for path in params if path.startswith("neck/")]
+    cells = model.spec.cells(_side(config), len(model.blocks)) ** 2 if neck == "flatten" else 1
+    assert model.spec.features == cells * model.spec.widths[-1]
+    assert nnx.eval_shape(lambda model, x: model(x), model, _images(config)).shape == (4, OUTPUTS)
+    again = nnx.eval_shape(lambda: _build(dict(model.spec.config)))
+    assert again.spec.features == model.spec.features

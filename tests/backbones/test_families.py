@@ -13,13 +13,18 @@ import pytest
 from flax import nnx
 
 from tl_jax import backbones
-from tl_jax.backbones import convnext, dinov2, resnet, vit
+from tl_jax.backbones import convnext, dinov2, inception, resnet, vgg, vit
 from tl_jax.backbones.anatomy import Preprocess, set_mode, split
 from tl_jax.backbones.hf_config import ConfigError
+from tl_jax.backbones.necks import NECK
 
 
 def _outline(config: dict[str, Any], **options: Any) -> Any:
-    return nnx.eval_shape(lambda: backbones.family(config).build(config, rngs=nnx.Rngs(0), **options))
+    return nnx.eval_shape(lambda: backbones.build(config, rngs=nnx.Rngs(0), **options))
+
+
+def _called(model: Any, shape: tuple[int, ...]) -> Any:
+    return nnx.eval_shape(lambda model, x: model(x), model, jnp.zeros(shape))
 
 
 @pytest.mark.parametrize(
@@ -41,12 +46,22 @@ def _outline(config: dict[str, Any], **options: Any) -> Any:
         pytest.param("convnext-base", 88.59, 36, (3, 6, 33, 36), marks=pytest.mark.slow),
         pytest.param("convnext-large", 197.77, 36, (3, 6, 33, 36), marks=pytest.mark.slow),
         pytest.param("convnext-xlarge", 350.20, 36, (3, 6, 33, 36), marks=pytest.mark.slow),
+        ("vgg11", 132.86, 8, (1, 2, 4, 6, 8)),
+        ("vgg11_bn", 132.87, 8, (1, 2, 4, 6, 8)),
+        ("vgg13", 133.05, 10, (2, 4, 6, 8, 10)),
+        ("vgg13_bn", 133.05, 10, (2, 4, 6, 8, 10)),
+        ("vgg16", 138.36, 13, (2, 4, 7, 10, 13)),
+        ("vgg16_bn", 138.37, 13, (2, 4, 7, 10, 13)),
+        ("vgg19", 143.67, 16, (2, 4, 8, 12, 16)),
+        ("vgg19_bn", 143.68, 16, (2, 4, 8, 12, 16)),
+        ("inception_v3", 23.83, 11, (3, 8, 11)),
     ],
 )
 def test_named_sizes_have_the_published_number_of_parameters(
     name: str, millions: float, blocks: int, levels: tuple[int, ...]
 ) -> None:
-    model = _outline({**resnet.sizes, **vit.sizes, **convnext.sizes}[name], outputs=1000)
+    named = {size: facts for family in backbones.FAMILIES.values() for size, facts in family.sizes.items()}
+    model = _outline(named[name], outputs=1000)
     _, params, _ = split(model)
     assert sum(leaf.size for leaf in params.values()) / 1e6 == pytest.approx(millions, abs=0.006)
     assert len(model.blocks) == blocks
@@ -137,6 +152,63 @@ def test_a_resnet_takes_odd_sizes(size: int) -> None:
     assert carry["x"].shape == (1, -(-size // 4), -(-size // 4), 4)
 
 
+VGG = dict(model_type="vgg", hidden_sizes=(4, 8), depths=(1, 1), num_features=16)
+
+
+def test_a_vgg_drops_between_its_large_layers_in_training() -> None:
+    model = vgg.build({**VGG, "hidden_dropout_prob": 0.5}, rngs=nnx.Rngs(0))
+    x = jax.random.normal(jax.random.key(1), (2, 8, 8, 8))
+    one, other = (model.neck({"x": x}, key=jax.random.key(i)) for i in range(2))
+    assert not np.array_equal(one, other)
+    set_mode(model, dropout=False, batch_statistics=False)
+    np.testing.assert_array_equal(model.neck({"x": x}, key=jax.random.key(0)), model.neck({"x": x}))
+
+
+def test_a_vgg_refuses_what_leaves_no_map() -> None:
+    with pytest.raises(ConfigError, match=r"pictures of \(3, 3\) .* leave no map"):
+        _outline(VGG, image_size=3)
+    model = _outline(VGG)
+    with pytest.raises(ValueError, match="too small for this VGG"):
+        _called(model, (2, 2, 9, 3))
+    with pytest.raises(ConfigError, match="one length"):
+        _outline(dict(VGG, depths=(1, 1, 1)))
+
+
+def test_a_flattened_map_is_of_one_size() -> None:
+    model = _outline({**VGG, NECK: "flatten"}, image_size=32)
+    assert (model.spec.features, model.spec.config["image_size"]) == (8 * 8 * 8, 32)
+    with pytest.raises(ValueError, match=r"\(8, 8, 8\), not \(10, 10, 8\): resize the pictures"):
+        _called(model, (2, 40, 40, 3))
+
+
+def test_the_maps_of_an_inception_are_those_of_the_paper() -> None:
+    spec = _outline(inception.sizes["inception_v3"]).spec
+    assert spec.preprocess.size == (299, 299)
+    assert [spec.cells(299, blocks) for blocks in spec.levels] == [35, 17, 8]
+    assert (spec.widths, spec.features) == ((288, 768, 2048), 2048)
+    assert spec.config["architecture"] == "inception_v3"
+    with pytest.raises(ConfigError, match=r"pictures of \(74, 74\) .* leave no map"):
+        _outline(inception.sizes["inception_v3"], image_size=74)
+
+
+def test_every_problem_of_an_inception_config_in_one_error() -> None:
+    for bad, text in (
+        (dict(depths=(3, 6, 3)), "at most (3, 5, 3)"),
+        (dict(depths=(3, 5, 3, 1)), "at most (3, 5, 3)"),
+        (dict(depth_multiplier=0), "leaves no channels"),
+        (dict(batch_norm_eps=-1.0), "batch_norm_eps=-1.0"),
+    ):
+        with pytest.raises(ConfigError) as error:
+            _outline({"model_type": "inception_v3", **bad})
+        assert text in str(error.value)
+
+
+@pytest.mark.parametrize("change", [{}, dict(num_channels=1), {NECK: "pooled"}, dict(num_features=512)])
+def test_a_vgg_has_timms_name_where_it_is_timms_network(change: dict[str, Any]) -> None:
+    given = {**vgg.sizes["vgg13_bn"], "architecture": "vgg13_bn", **change}
+    assert _outline(given).spec.config.get("architecture") == (None if change else "vgg13_bn")
+
+
 def test_every_problem_of_a_resnet_config_in_one_error() -> None:
     bad = dict(model_type="resnet", depths=(2, 0), hidden_act="rely", layer_type="wide", num_channels=True)
     with pytest.raises(ConfigError) as error:
@@ -214,7 +286,8 @@ def test_stochastic_depth_drops_what_a_block_adds_to_a_picture_or_keeps_it_whole
 
 
 def test_an_unknown_family_is_answered_with_the_nearest() -> None:
-    with pytest.raises(ValueError, match=r"'resnest' is unknown.*resnet, vit, deit.*'resnet'"):
+    known = ", ".join(backbones.FAMILIES)
+    with pytest.raises(ValueError, match=rf"'resnest' is unknown; the nearest of {known} is 'resnet'"):
         backbones.family({"model_type": "resnest"})
     with pytest.raises(ValueError, match="no 'model_type'"):
         backbones.family({})

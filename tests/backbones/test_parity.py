@@ -16,14 +16,16 @@ from safetensors.numpy import load_file, save_file
 
 from tests.backbones.parity import assert_equal, computed, filled
 from tl_jax import backbones
-from tl_jax.backbones import convnext, dinov2, resnet, vit
+from tl_jax.backbones import convnext, dinov2, inception, resnet, vgg, vit
 from tl_jax.backbones.anatomy import Backbone, merge, set_mode, split, statistics
+from tl_jax.backbones.necks import NECK
 from tl_jax.pretrained.rules import to_theirs
 from tl_jax.pretrained.transforms import bicubic
 
 torch = pytest.importorskip("torch", reason="parity compares with torch: pip install -e '.[reference]'")
 pytestmark = pytest.mark.slow
 
+FILE = "model.safetensors"
 TEACHER = "DeiTForImageClassificationWithTeacher"
 DINO, REGISTERS = "Dinov2ForImageClassification", "Dinov2WithRegistersForImageClassification"
 _ODD = dict(downsample_in_first_stage=True, downsample_in_bottleneck=True, hidden_act="gelu", num_channels=1)
@@ -58,6 +60,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             **dict(num_channels=1, image_size=239),
         },
     ),
+    "VGG16": ("VGG", {**vgg.DEFAULTS, **vgg.sizes["vgg16"]}),
+    "VGG11 with norms": ("VGG", {**vgg.DEFAULTS, **vgg.sizes["vgg11_bn"]}),
+    "Inception-v3": ("InceptionV3", {**inception.DEFAULTS, **inception.sizes["inception_v3"]}),
+    "VGG19 with norms": ("VGG", {**vgg.DEFAULTS, **vgg.sizes["vgg19_bn"], "num_features": 256}),
 }
 OTHER_SIZES = {  # the side of the pictures, and what transformers needs to be told for it
     "ViT-Tiny": (384, dict(interpolate_pos_encoding=True)),
@@ -70,9 +76,10 @@ OTHER_SIZES = {  # the side of the pictures, and what transformers needs to be t
 
 
 def _torch(architecture: str, config: dict[str, Any]) -> torch.nn.Module:
-    from tests.fixtures import reference
+    from tests.fixtures import plain, reference
 
-    facts = {name: value for name, value in config.items() if name not in ("model_type", "architectures")}
+    taken = () if architecture in plain.NETWORKS else ("model_type", "architectures")
+    facts = {name: value for name, value in config.items() if name not in taken}
     return reference.model(architecture, {**facts, "num_labels": 10})
 
 
@@ -84,7 +91,7 @@ def _outputs(network: torch.nn.Module, images: np.ndarray, **options: Any) -> di
 
 def _saved(network: torch.nn.Module, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     network.save_pretrained(folder)
-    return json.loads((folder / "config.json").read_text()), load_file(folder / "model.safetensors")
+    return json.loads((folder / "config.json").read_text()), load_file(folder / FILE)
 
 
 def _images(config: dict[str, Any], size: int | None = None) -> np.ndarray:
@@ -99,27 +106,34 @@ def _write(model: Backbone, folder: Path) -> None:
     config = dict(model.spec.config)
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(config))
-    arrays = to_theirs(jax.device_get({**params, **stats}), backbones.family(config).table(config))
-    save_file(arrays, folder / "model.safetensors", metadata={"format": "pt"})
+    arrays = to_theirs(jax.device_get({**params, **stats}), backbones.table(config))
+    save_file(arrays, folder / FILE, metadata={"format": "pt"})
 
 
 def _assert_torch_reads(folder: Path, architecture: str, images: np.ndarray, logits: np.ndarray) -> None:
     import transformers
 
-    network, info = getattr(transformers, architecture).from_pretrained(
-        folder, dtype=torch.float32, output_loading_info=True
-    )
-    assert not any(info.values()), info
+    from tests.fixtures import plain
+
+    if architecture in plain.NETWORKS:
+        network = plain.NETWORKS[architecture](json.loads((folder / "config.json").read_text()))
+        network.load_state_dict({k: torch.from_numpy(v) for k, v in load_file(folder / FILE).items()})
+    else:
+        network, info = getattr(transformers, architecture).from_pretrained(
+            folder, dtype=torch.float32, output_loading_info=True
+        )
+        assert not any(info.values()), info
     assert_equal(_outputs(network.eval(), images), {"logits": logits})
 
 
 @pytest.mark.parametrize(("architecture", "config"), CASES.values(), ids=CASES.keys())
 def test_blocks_logits_and_the_way_back(architecture: str, config: dict[str, Any], tmp_path: Path) -> None:
-    network, images = _torch(architecture, config), _images(config)
+    network = _torch(architecture, config)
+    images = _images(config, 299 if architecture == "InceptionV3" else 224)
     wanted = _outputs(network, images)
     model = filled(*_saved(network, tmp_path / "theirs"))
     assert_equal(computed(model, images), wanted)
-    assert len(wanted) == len(model.blocks) + 2
+    assert len(wanted) == len(model.blocks) + (1 if architecture in ("VGG", "InceptionV3") else 2)  # no stem
     _write(model, tmp_path / "ours")
     _assert_torch_reads(tmp_path / "ours", architecture, images, wanted["logits"])
 
@@ -145,6 +159,22 @@ def test_bicubic_weights(old: int, new: int, antialias: bool) -> None:
     weights = bicubic(old, new, antialias=antialias)
     ours = np.einsum("ia,jb,ncab->ncij", weights, weights, grid)
     np.testing.assert_allclose(ours, theirs, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [96, 150, 320])
+def test_a_vgg_on_pictures_of_other_sizes(size: int, tmp_path: Path) -> None:
+    """Maps of 3, 4 and 10 cells under large layers that look at 7; and the network without these layers."""
+    config = {**vgg.DEFAULTS, **vgg.sizes["vgg13"], "num_features": 256}
+    network, images = _torch("VGG", config), _images(config, size)
+    wanted = _outputs(network, images)
+    config, arrays = _saved(network, tmp_path)
+    assert_equal(computed(filled(config, arrays), images), wanted)
+    del arrays["head.fc.weight"], arrays["head.fc.bias"]
+    topless = filled({**config, NECK: "flatten"}, arrays, image_size=size)
+    found = computed(topless, images)
+    assert_equal(found, {name: part for name, part in wanted.items() if name != "logits"})
+    last = wanted[f"blocks/{len(topless.blocks) - 1}"]
+    assert_equal({"neck": np.asarray(topless.neck({"x": last}))}, {"neck": last.reshape(2, -1)})
 
 
 def test_batch_statistics_and_their_update(tmp_path: Path) -> None:
@@ -189,15 +219,32 @@ def test_gradients(tmp_path: Path) -> None:
         },
         REGISTERS: {**dinov2.sizes["dinov2-with-registers-small"], "num_hidden_layers": 2, "image_size": 70},
         "ConvNextForImageClassification": {"num_stages": 2, "depths": (1, 2), "hidden_sizes": (16, 32)},
+        "VGG": {
+            **vgg.DEFAULTS,
+            "model_type": "vgg",
+            "depths": (1, 2),
+            "hidden_sizes": (16, 32),
+            "num_features": 32,
+        },
+        "InceptionV3": {
+            **inception.DEFAULTS,
+            "model_type": "inception_v3",
+            "depths": (1, 2, 2),
+            "depth_multiplier": 1 / 16,
+        },
     }
     for architecture, config in shallow.items():
-        network, images = _torch(architecture, config), _images(config, config.get("image_size", 64))
+        network, images = (
+            _torch(architecture, config),
+            _images(config, 96 if "Inception" in architecture else 64),
+        )
         folder = tmp_path / architecture
         model = filled(*_saved(network, folder))
         graph, params, stats = split(model)
         ours = jax.grad(lambda p: (merge(graph, p, stats)(images) ** 2).sum())(params)  # noqa: B023
 
-        (network(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).logits ** 2).sum().backward()
+        made = network(torch.from_numpy(images.transpose(0, 3, 1, 2).copy()))
+        ((made if isinstance(made, torch.Tensor) else made.logits) ** 2).sum().backward()
         with torch.no_grad():
             for leaf in network.parameters():
                 if leaf.grad is not None:  # a DINOv2's mask token has none

@@ -51,13 +51,31 @@ def test_larger_pictures(name: str) -> None:
     assert_equal(ours, {key: reference[f"large/{key}"] for key in ("stem", "logits")})
 
 
+def test_the_auxiliary_classifier_of_an_inception_is_left_unread() -> None:
+    config, arrays, reference = _read("inception")
+    more = {"AuxLogits.conv0.conv.weight": np.zeros((8, 23, 1, 1)), "AuxLogits.fc.bias": np.zeros(3)}
+    assert_equal(
+        computed(filled(config, {**arrays, **more}), reference["images"]), {"logits": reference["logits"]}
+    )
+
+
+@pytest.mark.parametrize("name", ["vgg", "vgg-bn"])
+def test_a_vgg_sees_pictures_of_any_size(name: str) -> None:
+    """With fewer cells than its large layers look at, and with so many that several windows are averaged."""
+    config, arrays, reference = _read(name)
+    model = filled(config, arrays)
+    for size in ("small", "large"):
+        ours = computed(model, reference[f"{size}/images"])
+        assert_equal(ours, {"logits": reference[f"{size}/logits"]})
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_back_to_the_same_arrays(name: str) -> None:
     """Reading and writing gives the checkpoint's own names, shapes and numbers."""
     config, arrays, _ = _read(name)
     model = filled(config, arrays)
     _, params, stats = split(model)
-    back = to_theirs({**params, **stats}, backbones.family(config).table(model.spec.config))
+    back = to_theirs({**params, **stats}, backbones.table(model.spec.config))
     base = name.endswith("-model")
     prefix = f"{config['model_type']}."
     wanted = {
@@ -76,10 +94,12 @@ def test_back_to_the_same_arrays(name: str) -> None:
 
 def test_a_gray_stem_sums_the_colours() -> None:
     """A one-channel model computes of a gray picture what the colour model does of it repeated."""
-    for name in ("vit", "resnet-basic", "dinov2", "convnext"):
+    for name in ("vit", "resnet-basic", "vgg", "dinov2", "convnext"):
         config, arrays, reference = _read(name)
         gray = reference["images"][..., :1]
         colour = computed(filled(config, arrays), np.repeat(gray, 3, axis=-1))
+        if name == "vgg":
+            del colour["stem"]  # the pictures themselves
         assert_equal(computed(filled(config, arrays, channels=1), gray), colour)
 
 

@@ -126,7 +126,7 @@ def test_half_precision_halves_the_file_and_rounds(dtype: str, tmp_path: Path) -
 
 def test_what_is_not_written(tmp_path: Path) -> None:
     model, _ = pretrained.load(folders.FIXTURES / "vit")
-    with pytest.raises(PretrainedError, match=r"2 class names for a head of \[3\] outputs"):
+    with pytest.raises(PretrainedError, match=r"2 class names for a head of 3 outputs"):
         pretrained.export(model, tmp_path / "out", classes=("a", "b"))
     graph, params, stats = split(model)
     params["neck/norm/bias"] = params["neck/norm/bias"] * np.nan

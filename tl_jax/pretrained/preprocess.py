@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tl_jax.backbones.anatomy import Preprocess
+from tl_jax.pretrained import timm
 from tl_jax.pretrained.errors import PretrainedError
 from tl_jax.pretrained.files import PREPROCESSOR, read_json
 
@@ -47,8 +48,8 @@ def read_preprocess(
     if (folder / PREPROCESSOR).is_file():
         where, facts = str(folder / PREPROCESSOR), read_json(folder / PREPROCESSOR)
         preprocess, sized = from_processor(facts, notes, where), not facts.keys().isdisjoint(_SIZES)
-    elif isinstance(timm := config.get("pretrained_cfg"), Mapping):
-        preprocess, sized = _from_timm(timm), "input_size" in timm
+    elif isinstance(facts := config.get("pretrained_cfg"), Mapping):
+        preprocess, sized = timm.from_timm(facts), "input_size" in facts
     else:
         preprocess = Preprocess()
         notes.append(
@@ -162,17 +163,6 @@ def _normalisation(
     if len(mean) != len(std) or min(std) <= 0:
         raise ValueError(f"image_mean={mean} and image_std={std} do not go together")
     return mean, std
-
-
-def _from_timm(facts: Mapping[str, Any]) -> Preprocess:
-    size = facts.get("input_size", (3, 224, 224))
-    return Preprocess(
-        size=_pair(tuple(size)[1:]),
-        mean=_numbers(facts.get("mean", _IMAGENET[0])),
-        std=_numbers(facts.get("std", _IMAGENET[1])),
-        resample=str(facts.get("interpolation", "bicubic")),
-        crop=float(facts.get("crop_pct") or 1.0),
-    )
 
 
 def _pair(size: Any) -> tuple[int, int]:
