@@ -14,22 +14,15 @@ from tests.toy import toy
 from tl_jax import defaults, optim, sharding, step
 from tl_jax.backbones.anatomy import merge, set_mode, split
 from tl_jax.freeze import plan
+from tl_jax.inputs import Pictures
 from tl_jax.tasks import TASKS
 
 N, SIZE = 16, 8
 
 
-def recipe(**changes):
-    settings = dict(
-        task=TASKS["classification"],
-        classes=2,
-        size=SIZE,
-        channels=3,
-        mean=(0.5,) * 3,
-        std=(0.5,) * 3,
-        augment=defaults.augment(),
-    )
-    return step.Recipe(**{**settings, **changes})
+def recipe(precision="float32", **augment):
+    pictures = Pictures(SIZE, 3, (0.5,) * 3, (0.5,) * 3, {**defaults.augment(), **augment})
+    return step.Recipe(TASKS["classification"], classes=2, input=pictures, precision=precision)
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +148,7 @@ def test_hyper_parameters_do_not_recompile(store):
 
 
 def test_a_step_is_a_pure_function_of_seed_and_number(store):
-    how = recipe(augment={**defaults.augment(), "flip": True, "brightness": 0.2, "mixup": 0.3})
+    how = recipe(flip=True, brightness=0.2, mixup=0.3)
     first, again = Run(train="all", how=how), Run(train="all", how=how)
     one, losses, _ = first.steps(store, 3)
     two, same, _ = again.steps(store, 3)
@@ -193,7 +186,7 @@ def test_micro_batches_equal_the_whole(store):
 
 
 def test_eight_devices_give_the_losses_of_one(store):
-    how = recipe(augment={**defaults.augment(), "brightness": 0.1})
+    how = recipe(brightness=0.1)
     losses = []
     for devices in (1, 8):
         run = Run(train="all", how=how, ema=0.9)

@@ -19,9 +19,10 @@ from flax import nnx
 
 from tl_jax.backbones import hf_config, text
 from tl_jax.backbones.anatomy import Head, Preprocess, Spec, TextInput
-from tl_jax.backbones.text import POOLINGS, Embeddings, Neck, TextBackbone, quarters
-from tl_jax.backbones.transformer import NormsLast
-from tl_jax.pretrained.rules import Ignore, Rule, linear, norm
+from tl_jax.backbones.text import POOLINGS, Embeddings, Neck, TextBackbone
+from tl_jax.backbones.transformer import NormsLast, quarters
+from tl_jax.pretrained.lines import linear, norm
+from tl_jax.pretrained.rules import Ignore, Rule
 from tl_jax.pretrained.transforms import LINEAR
 
 READS_TEXT = True

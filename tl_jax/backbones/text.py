@@ -14,8 +14,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from tl_jax.backbones import transformer
 from tl_jax.backbones.anatomy import Backbone, Carry
-from tl_jax.backbones.transformer import dropped, layer_norm, normal
+from tl_jax.backbones.drop import dropped
+from tl_jax.backbones.hf_config import normal
+from tl_jax.backbones.transformer import layer_norm
 
 PADDING = -1
 """In the place of a token where a text has ended."""
@@ -24,19 +27,9 @@ POOLINGS = ("pooler", "first", "mean", "last")
 """How tokens become one vector; "pooler" is a layer of its own on the first token, with an activation."""
 
 
-def quarters(depth: int) -> tuple[int, ...]:
-    """The levels of ``depth`` blocks that all work alike: quarters of them."""
-    return tuple(sorted({-(-depth * quarter // 4) for quarter in (1, 2, 3, 4)}))
-
-
 def problems(config: Mapping[str, Any], poolings: Sequence[str]) -> list[str]:
     """What is wrong with the sizes that these families share, and with the pooling."""
-    found = []
-    if config["hidden_size"] % config["num_attention_heads"]:
-        found.append(
-            f"hidden_size={config['hidden_size']} is no multiple of "
-            f"num_attention_heads={config['num_attention_heads']}"
-        )
+    found = transformer.problems(config)
     if config["pooling"] not in poolings:
         found.append(f"pooling={config['pooling']!r} is none of {', '.join(map(repr, poolings))}")
     return found

@@ -201,11 +201,13 @@ def _rows(config: Any, noun: str, *, training: bool = True) -> tuple[Table, list
 def _check_noun(given: str, wanted: str, config: Any) -> None:
     if given == wanted:
         return
-    texts = "name the texts' column (data.columns.text with data.source='csv', data.features.text with 'tfds')"
-    pictures = "leave data.columns.text and data.features.text empty"
+    advice = {
+        "text": "name the texts (source 'csv' with data.columns.text, or 'tfds' with data.features.text)",
+        "picture": "leave data.columns.text and data.features.text empty",
+    }
     raise SourceError(
         f"the network reads {wanted}s, and data.source={config.source!r} gives {given}s: choose another "
-        f"network (model.pretrained), or {texts if wanted == 'text' else pictures}"
+        f"network (model.pretrained), or {advice[wanted]}"
     )
 
 

@@ -1,6 +1,6 @@
 """Pretrained weights: a hub id, folder or earlier run in, a filled backbone and its load report out."""
 
-from tl_jax.pretrained import renewed
+from tl_jax.pretrained import hub, renewed, top
 from tl_jax.pretrained.errors import PretrainedError
 from tl_jax.pretrained.export import export, export_leaves
 from tl_jax.pretrained.facts import Facts, inspect
@@ -14,6 +14,7 @@ __all__ = [
     "PretrainedError",
     "export",
     "export_leaves",
+    "hub",
     "inspect",
     "load",
     "load_pretrained",
@@ -21,4 +22,5 @@ __all__ = [
     "redrawn",
     "renewed",
     "scratch",
+    "top",
 ]

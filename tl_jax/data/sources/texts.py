@@ -21,7 +21,7 @@ from tl_jax.data.table import Table
 
 
 class Words:
-    """Reads text i; what `Table` wants of a source of texts."""
+    """Reads text i."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         self.texts = tuple(texts)
