@@ -43,7 +43,7 @@ def finish(job: Job, workdir: Workdir, leaves: Leaves, logits: Mapping[str, np.n
             lora.merged(job.model, leaves),
             workdir.model,
             classes=classes,
-            tokenizer=job.tokenizer.path if job.tokenizer else None,
+            tokenizer=job.intake.tokenizer.path if job.intake.tokenizer else None,
         )
     return {**measures, "decision": decision.to_dict(), "classes": list(classes)}
 

@@ -12,14 +12,11 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from tl_jax import data as data_room
-from tl_jax import duration, freeze, lora, pretrained, sharding, tasks
-from tl_jax.backbones.anatomy import Backbone, Preprocess, TextInput, split
-from tl_jax.data import augment
-from tl_jax.data.texts import TextReader
+from tl_jax import duration, freeze, intake, lora, pretrained, sharding, tasks
+from tl_jax.backbones.anatomy import Backbone, split
 from tl_jax.evaluation.decision import positive_class
 from tl_jax.freeze import FreezePlan
-from tl_jax.inputs import Texts, pictures_of
-from tl_jax.pretrained.tokenizer import TOKENIZER, Tokenizer
+from tl_jax.intake import Intake
 from tl_jax.step import Recipe
 from tl_jax.tasks import classification
 
@@ -42,7 +39,7 @@ class Job:
 
     ``base_params`` and ``base_stats`` are the starting weights, on the host; ``pretrained_paths``
     those of them that a checkpoint gave; ``class_weights`` (K,) float32; ``durations`` the planned steps of
-    each stage; ``tokenizer`` of texts, None for pictures.
+    each stage.
     """
 
     config: ConfigDict
@@ -57,8 +54,7 @@ class Job:
     base_stats: Mapping[str, np.ndarray]
     pretrained_paths: frozenset[str]
     class_weights: np.ndarray
-    resample: str
-    tokenizer: Tokenizer | None = None
+    intake: Intake
 
     @property
     def positive(self) -> int:
@@ -68,19 +64,6 @@ class Job:
     @property
     def outline(self) -> Outline:
         return Outline(self.config, self.plans, self.mesh, self.base_params, self.base_stats)
-
-    @property
-    def reading(self) -> dict[str, Any]:
-        """What a later command needs to know to read examples as this job does, for result.json."""
-        if isinstance(self.recipe.input, Texts):
-            return {"longest": self.recipe.input.longest}
-        return {
-            "size": self.recipe.input.size,
-            "channels": self.data.channels,
-            "at_least": self.data.at_least,
-            "fit": self.config.data.fit,
-            "resample": self.resample,
-        }
 
     def steps(self, text: str, total: int | None = None) -> int:
         """A duration of this job's config in steps."""
@@ -123,31 +106,12 @@ def prepare(
     outline = pretrained.outline(facts, top=top)
     lora.add(outline, config.model.lora)
     pretrained.renewed.check(outline, config.model.keep)
-    if pooling and outline.spec.text is None:
-        raise ValueError(
-            f"model.pooling={pooling!r} is for networks that read texts, and this one sees pictures"
-        )
     sharding.refuse_idle(split(outline)[1], mesh)
     plans = make_plans(outline, config.stages)
     for note in idle_settings(config.stages):
         say(note)
-    preprocess = overridden(facts.preprocess, config.preprocess, config.data.fit)
-    size, tokenizer = 0, None
-    if outline.spec.text is not None:
-        tokenizer, longest = _tokenizer(config, facts, outline.spec.text)
-        data = data_room.load_by(TextReader(tokenizer, longest), config.data, say)
-    else:
-        size, longest = config.data.image_size or preprocess.size[0], 0
-        if not config.data.image_size and preprocess.size[0] != preprocess.size[1]:
-            say(f"note: the weights were made at {preprocess.size} (height, width); {size} × {size} is used")
-        data = data_room.load(
-            config.data,
-            image_size=size,
-            channels=facts.channels,
-            resample=preprocess.resample,
-            augmented=augment.moves_pixels(config.augment),
-            say=say,
-        )
+    taken = intake.of(config, facts, outline.spec, say)
+    data = data_room.load_by(taken.reader, config.data, say)
     for note in data.notes:
         say(note)
     positive_class(config.evaluation.positive, data.classes)
@@ -155,18 +119,15 @@ def prepare(
     if len(data.classes) > 2 and (config.evaluation.positive or config.evaluation.prevalence >= 0):
         say(f"note: evaluation.positive and prevalence concern two classes; here are {len(data.classes)}")
 
-    channels = 1 if data.channels == 1 and config.model.gray == "sum" else facts.channels
     dropout, seed = config.model.dropout, config.seed
     outputs = task.outputs(len(data.classes))
     if ahead is not None:
-        seen = {} if tokenizer else dict(image_size=size, channels=channels)
-        coming = pretrained.outline(facts, num_classes=outputs, top=top, **seen)
+        coming = pretrained.outline(facts, num_classes=outputs, top=top, **taken.seen(data))
         lora.add(coming, config.model.lora)
         _, params, stats = split(coming)
         ahead(Outline(config, plans, mesh, params, stats))
-    common: dict[str, Any] = dict(top=top, dropout=dropout, seed=seed)
-    if tokenizer is None:
-        common |= dict(image_size=size, channels=channels, preprocess=preprocess)
+    common: dict[str, Any] = dict(top=top, dropout=dropout, seed=seed, preprocess=taken.preprocess)
+    common |= taken.seen(data)
     if facts.folder is not None:
         model, report = pretrained.load(
             facts.folder,
@@ -181,11 +142,10 @@ def prepare(
         model, report = pretrained.scratch(dict(facts.config), num_classes=outputs, **common)
     lora.add(model, config.model.lora, seed=seed)
     _, params, stats = split(model)
-    spec = model.spec
     recipe = Recipe(
         task=task,
         classes=len(data.classes),
-        input=Texts(longest) if tokenizer else pictures_of(spec, size, config.augment.to_dict()),
+        input=taken.input(model.spec),
         label_smoothing=config.loss.label_smoothing,
         precision=config.precision,
     )
@@ -207,40 +167,8 @@ def prepare(
         base_stats=jax.device_get(stats),
         pretrained_paths=report.loaded_paths,
         class_weights=weights,
-        resample=preprocess.resample,
-        tokenizer=tokenizer,
+        intake=taken,
     )
-
-
-def _tokenizer(config: ConfigDict, facts: pretrained.Facts, text: TextInput) -> tuple[Tokenizer, int]:
-    """What makes tokens of texts, and how many of a text there may be."""
-    problems = [f"{key} is for pictures, and the network reads texts" for key in text_problems(config)]
-    if config.data.max_tokens > text.longest:
-        problems.append(
-            f"data.max_tokens={config.data.max_tokens} is more than the {text.longest} that the network reads"
-        )
-    if not config.data.tokenizer and facts.folder is None:
-        problems.append(
-            "data.tokenizer is empty, and a network from scratch has none: name a folder or hub id"
-        )
-    if problems:
-        raise ValueError("\n".join(problems))
-    folder = facts.folder
-    if config.data.tokenizer:
-        model = config.model
-        folder = pretrained.hub.locate(
-            config.data.tokenizer, cache_dir=model.cache_dir or None, offline=model.offline
-        ).folder
-    assert folder is not None
-    tokenizer = Tokenizer(folder / TOKENIZER)
-    tokenizer.check(text.vocabulary, facts.source)
-    return tokenizer, config.data.max_tokens or text.longest
-
-
-def text_problems(config: ConfigDict) -> list[str]:
-    """Keys of the config that are set and mean nothing for texts."""
-    found = ["data.image_size"] if config.data.image_size else []
-    return [*found, *(["augment"] if augment.changes(config.augment) else [])]
 
 
 def make_plans(model: Backbone, stages: Sequence[Any]) -> tuple[FreezePlan, ...]:
@@ -296,15 +224,3 @@ def check_budgets(config: ConfigDict, each: int) -> None:
     ]
     if problems:
         raise ValueError("\n".join(problems))
-
-
-def overridden(preprocess: Preprocess, config: ConfigDict, fit: str) -> Preprocess:
-    """The weights' own preprocessing where the config leaves it alone. How pictures meet the square is
-    ``fit``, `data.fit` of the config, so that a crop of the weights' own is not taken over."""
-    return Preprocess(
-        size=preprocess.size,
-        mean=tuple(config.mean) or preprocess.mean,
-        std=tuple(config.std) or preprocess.std,
-        resample=config.resample or preprocess.resample,
-        fit=fit,
-    )

@@ -130,7 +130,7 @@ def conclude(
         },
         "flops": progress.flops if math.isfinite(progress.flops) else None,
         "weights": {"source": job.load_report.source, "identity": job.load_report.identity},
-        "input": job.reading,
+        "input": job.intake.facts(job.data),
         "data": {
             "fingerprint": job.data.fingerprint,
             "notes": list(job.data.notes),

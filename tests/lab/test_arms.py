@@ -86,7 +86,7 @@ def test_scratch_differs_from_full_in_its_weights_alone(config):
     assert scratch.recipe == full.recipe
     assert scratch.model.spec == full.model.spec
     assert scratch.data.fingerprint == full.data.fingerprint
-    assert scratch.resample == full.resample
+    assert scratch.intake.facts(scratch.data) == full.intake.facts(full.data)
     assert not scratch.pretrained_paths
     head = {path for path in full.base_params if path.startswith("head/")}
     assert full.pretrained_paths == full.base_params.keys() - head
