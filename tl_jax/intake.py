@@ -1,9 +1,9 @@
 """How a job's network takes its examples in: decided before any is read, and kept in result.json for later.
 
 Pictures and texts are a class each with the same members, so that `tl_jax.job` need not know which it is:
-``reader`` of the data; ``seen(data)``, options of the network's ``build``; ``input(spec)``, of its
 ``reader`` of the data; ``seen(data)``, options of the network's ``build``; ``input(spec)``, of its steps;
 ``facts(data)``, what a later command needs to read examples alike; and ``tokenizer``, None of pictures.
+"""
 
 from __future__ import annotations
 
