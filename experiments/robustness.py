@@ -1,15 +1,17 @@
-"""What is lost on other pictures? Finished runs on corrupted versions of their test pictures, arms in pairs.
+"""What is lost on other pictures? Finished runs on corrupted versions of their test pictures, in pairs.
 
-    python -m experiments.shifted --workdir=FOLDER [--corruptions=contrast,noise,blur] [--severities=1,3,5]
-        [--measure=auroc]
+    python -m experiments.robustness --workdir=FOLDER [--against=RUN,RUN,…] [--reference=ARM]
+        [--corruptions=contrast,noise,blur] [--severities=1,2,3,4,5] [--measure=auroc]
 
-FOLDER is that of an experiment with finished runs, such as `experiments.seeds` of two configs. Nothing is
-trained: every run measures, with its own calibration and threshold, its test pictures as they are and with
-each corruption (docs/data.md) at each severity. Which arm loses less, and by how much, is told for the mean
-of them; Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution"
-(ICLR 2022), found that a head trained first loses less.
+FOLDER is that of a finished run, to be compared with those of ``--against``, or that of an experiment with
+finished runs, such as `experiments.seeds` of two configs. Nothing is trained: every run measures, with its
+own calibration and threshold, its test pictures as they are and with each corruption (docs/data.md) at each
+severity. Told are accuracy and calibration against severity; which arm loses less, and by how much, for the
+mean of all versions (Kumar et al. 2022 found that a head trained first loses less); the mean corruption error
+relative to ``--reference`` (Hendrycks and Dietterich 2019); and whether a run notices that pictures are not
+what it knows, by the energy of its logits (Liu et al. 2020).
 
-FOLDER gets shifted.txt, shifted.csv, shifted.json and shifted.png.
+FOLDER gets robustness.txt, .csv, .json and .png, a page, and robustness-pictures.png with what was shown.
 """
 
 from __future__ import annotations
@@ -31,7 +33,14 @@ def define(values: absl_flags.FlagValues) -> None:
     absl_flags.DEFINE_list(
         "corruptions", list(schema.CORRUPTIONS), 'each may be several, as "noise+blur"', flag_values=values
     )
-    absl_flags.DEFINE_list("severities", ["1", "3", "5"], "from 1 to 5", flag_values=values)
+    absl_flags.DEFINE_list("severities", ["1", "2", "3", "4", "5"], "from 1 to 5", flag_values=values)
+    absl_flags.DEFINE_list("against", [], "folders of other finished runs", flag_values=values)
+    absl_flags.DEFINE_string(
+        "reference",
+        "",
+        "the arm that corruption errors are relative to (default: the first)",
+        flag_values=values,
+    )
     absl_flags.DEFINE_string(
         "measure", "", "what arms are judged by (default: auroc, or accuracy)", flag_values=values
     )
@@ -39,14 +48,17 @@ def define(values: absl_flags.FlagValues) -> None:
 
 def main(argv: list[str]) -> int:
     parsed = flags.parse(argv, define=define, takes_config=False)
-    wanted = versions(parsed.flags.corruptions, parsed.flags.severities)
+    given = parsed.flags
+    wanted = versions(given.corruptions, given.severities)
 
-    from tl_jax.lab import shifted, shifted_tables
+    from tl_jax.lab import robustness, robustness_tables
 
     root = Path(parsed.workdir)
-    records, missing = shifted.finished(root)
-    found = shifted.measured(root, records, wanted, measure=parsed.flags.measure, missing=missing)
-    lab.tell(parsed, shifted_tables.told(found), records)
+    records, missing = robustness.finished(root, [Path(one) for one in given.against])
+    found = robustness.measured(
+        root, records, wanted, measure=given.measure, reference=given.reference, missing=missing
+    )
+    lab.tell(parsed, robustness_tables.told(found), robustness.of_a_grid(records))
     return 0
 
 
