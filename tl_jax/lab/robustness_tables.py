@@ -88,21 +88,22 @@ def _losses(found: Robustness) -> Table:
 
 
 def _errors(found: Robustness) -> list[Table]:
-    """Two rows an arm: its errors with each corruption as a share of the reference's. None for one arm."""
-    if len(found.within.points) == 1:
+    """Two rows an arm: its errors with each corruption as a share of the reference's, which has none."""
+    others = [arm for arm in found.within.points if arm != found.reference]
+    if not others:
         return []
     columns = [Column("arm"), Column("errors")]
     columns += [
         Column(name, "mean" if name == "mean" else name, ".3f") for name in (*found.corruptions, "mean")
     ]
     rows: list[list[Value]] = []
-    for arm in found.within.points:
+    for arm in others:
         for relative, called in ((False, "all"), (True, "more than as they are")):
             errors = found.corruption_errors(arm, relative=relative)
             rows.append([arm, called, *errors.values()])
     notes = [
         f"errors of {found.reference} are 1; the mean of all is the mCE, that of the others the relative mCE "
-        "(Hendrycks and Dietterich 2019); –: the reference makes none"
+        f"(Hendrycks and Dietterich 2019); –: {found.reference} makes none"
     ]
     return [Table(columns, rows, title="Corruption errors", notes=notes)]
 
