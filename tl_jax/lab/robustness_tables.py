@@ -93,9 +93,7 @@ def _errors(found: Robustness) -> list[Table]:
     if not others:
         return []
     columns = [Column("arm"), Column("errors")]
-    columns += [
-        Column(name, "mean" if name == "mean" else name, ".3f") for name in (*found.corruptions, "mean")
-    ]
+    columns += [Column(name, form=".3f") for name in (*found.corruptions, "mean")]
     rows: list[list[Value]] = []
     for arm in others:
         for relative, called in ((False, "all"), (True, "more than as they are")):
