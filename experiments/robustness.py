@@ -1,7 +1,8 @@
 """What is lost on other pictures? Finished runs on corrupted versions of their test pictures, in pairs.
 
     python -m experiments.robustness --workdir=FOLDER [--against=RUN,RUN,…] [--reference=ARM]
-        [--corruptions=contrast,noise,blur] [--severities=1,2,3,4,5] [--measure=auroc]
+        [--adapt=batch_norm] [--adapt=coral] [--corruptions=contrast,noise,blur] [--severities=1,2,3,4,5]
+        [--measure=auroc]
 
 FOLDER is that of a finished run, to be compared with those of ``--against``, or that of an experiment with
 finished runs, such as `experiments.seeds` of two configs. Nothing is trained: every run measures, with its
@@ -9,7 +10,8 @@ own calibration and threshold, its test pictures as they are and with each corru
 severity. Told are accuracy and calibration against severity; which arm loses less, and by how much, for the
 mean of all versions (Kumar et al. 2022 found that a head trained first loses less); the mean corruption error
 relative to ``--reference`` (Hendrycks and Dietterich 2019); and whether a run notices that pictures are not
-what it knows, by the energy of its logits (Liu et al. 2020).
+what it knows, by the energy of its logits (Liu et al. 2020). With ``--adapt`` each run is an arm once more,
+fitted to each version's test pictures without their labels (docs/adaptation.md).
 
 FOLDER gets robustness.txt, .csv, .json and .png, a page, and robustness-pictures.png with what was shown.
 """
@@ -35,6 +37,13 @@ def define(values: absl_flags.FlagValues) -> None:
     )
     absl_flags.DEFINE_list("severities", ["1", "2", "3", "4", "5"], "from 1 to 5", flag_values=values)
     absl_flags.DEFINE_list("against", [], "folders of other finished runs", flag_values=values)
+    absl_flags.DEFINE_multi_enum(
+        "adapt",
+        [],
+        ["batch_norm", "coral"],
+        "adaptation without labels; may be given twice",
+        flag_values=values,
+    )
     absl_flags.DEFINE_string(
         "reference",
         "",
@@ -56,7 +65,13 @@ def main(argv: list[str]) -> int:
     root = Path(parsed.workdir)
     records, missing = robustness.finished(root, [Path(one) for one in given.against])
     found = robustness.measured(
-        root, records, wanted, measure=given.measure, reference=given.reference, missing=missing
+        root,
+        records,
+        wanted,
+        adapt=given.adapt,
+        measure=given.measure,
+        reference=given.reference,
+        missing=missing,
     )
     lab.tell(parsed, robustness_tables.told(found), robustness.of_a_grid(records))
     return 0

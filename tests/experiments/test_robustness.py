@@ -130,6 +130,19 @@ def test_the_numbers_are_those_of_the_runs_on_corrupted_pictures(grid):
     assert row["accuracy"]["value"] == pytest.approx(np.mean(each))
 
 
+def test_runs_that_are_adapted_are_arms_of_their_own(grid):
+    flags = ["--corruptions=contrast", "--severities=3", "--adapt=batch_norm", "--adapt=coral"]
+    assert command(grid, *flags) == 0
+    losses = json.loads((grid / "robustness.json").read_text())["tables"][0]
+    names = ["all", "head"]
+    assert [row["arm"] for row in losses] == [
+        *names,
+        *(f"{a} + {b}" for b in ("batch_norm", "coral") for a in names),
+    ]
+    by = {row["arm"]: row["out"]["value"] for row in losses}
+    assert len(set(by.values())) > len(names), "what is fitted answers otherwise"
+
+
 def test_a_seed_that_one_arm_lacks_is_left_out_and_pictures_that_changed_are_refused(grid, tmp_path, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(grid, copy)

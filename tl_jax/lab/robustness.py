@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tl_jax import compilation
+from tl_jax.adaptation import Adapter
 from tl_jax.data import Split
 from tl_jax.data.shift import Shift
 from tl_jax.data.sources.errors import counted
@@ -135,13 +136,15 @@ def measured(
     records: Sequence[Record],
     versions: Sequence[Version],
     *,
+    adapt: Sequence[str] = (),
     measure: str = "",
     reference: str = "",
     missing: Sequence[str] = (),
     say: Callable[[str], None] = print,
 ) -> Robustness:
     """The runs, each with its own decision, on every version of their test pictures. Pictures are read once,
-    and corrupted once a version; all networks stay in memory meanwhile.
+    and corrupted once a version; all networks stay in memory meanwhile. ``adapt``: ways of
+    `tl_jax.adaptation` in which each run is an arm once more, fitted to each version without its labels.
 
     Raises ValueError where the runs cannot be compared, or pictures are not those they were measured on.
     """
@@ -152,20 +155,27 @@ def measured(
     config = next(iter(runs.values())).config
     settings = config.evaluation
     compilation.use_cache(config.compilation_cache)
-    known = arms(records, partial(predictions, root))
+    tests = _tests(runs)
+    adapters = {(name, how): Adapter(run, how) for how in adapt for name, run in runs.items()}
+    every = [*records, *(_adapted(line, how) for how in adapt for line in records)]
+    answered = partial(_answers, runs, adapters)
+
+    def as_they_are(record: Record) -> Fold:
+        return answered(tests, record) if "how" in record else predictions(root, record)
+
+    known = arms(every, as_they_are)
     within = Comparison(known, settings)
     measure, found = within.measure(measure), {}
     reference = reference or next(iter(known))
     if reference not in known:
         raise ValueError(f"--reference={reference}: the arms are {', '.join(known)}")
-    tests = _tests(runs)
     one = next(iter(tests.values()))
     shown: dict[Version, np.ndarray] = {("", 0): one.images[0]}
     with compilation.shared():
         for corruption, severity in versions:
             began, shift = time.monotonic(), Shift(corruption, severity)
             changed = {name: _corrupted(split, shift) for name, split in tests.items()}
-            told = arms(records, partial(_answers, runs, changed))
+            told = arms(every, partial(answered, changed))
             novelty = {arm: list(map(Novelty, known[arm], told[arm])) for arm in told}
             found[corruption, severity] = Comparison(told, settings, beside=novelty)
             shown[corruption, severity] = next(iter(changed.values())).images[0]
@@ -188,6 +198,20 @@ def _corrupted(split: Split, shift: Shift) -> Split:
     return replace(split, images=np.stack(images))
 
 
-def _answers(runs: Mapping[str, Finished], tests: Mapping[str, Split], record: Record) -> Fold:
+def _adapted(record: Record, how: str) -> Record:
+    """The run as an arm of its own, fitted to what it is measured on."""
+    arm = record["facts"].get("arm", record["variation"])
+    return {**record, "facts": {"arm": f"{arm} + {how}"}, "how": how}
+
+
+def _answers(
+    runs: Mapping[str, Finished],
+    adapters: Mapping[tuple[str, str], Adapter],
+    tests: Mapping[str, Split],
+    record: Record,
+) -> Fold:
     run = runs[record["name"]]
-    return answers(run, tests[run.fingerprint])
+    pictures = tests[run.fingerprint]
+    if "how" in record:
+        run = adapters[record["name"], record["how"]](pictures)
+    return answers(run, pictures)
