@@ -2,8 +2,8 @@
 
 A finished run, fitted to unlabelled pictures of the place where it is to be used: another scanner, another
 hospital (docs/adaptation.md). ``--output``, by default RUN/adapted/HOW, is then the folder of a run that
-`tl_jax.predict`, `tl_jax.evaluate`, `tl_jax.features` and `tl_jax.export` take as ``--workdir``; calibration and threshold are
-those of RUN, and are best looked at again.
+`tl_jax.predict`, `tl_jax.evaluate`, `tl_jax.features` and `tl_jax.export` take as ``--workdir``; calibration
+and threshold are those of RUN, and are best looked at again.
 """
 
 from __future__ import annotations
