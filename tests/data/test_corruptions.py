@@ -15,6 +15,9 @@ from tl_jax.data.optics import along
 
 SIZE = 112
 KEY = jax.random.key(0)
+NOT_IN_ORDER = ("fog", "snow", "resolution")
+"""Their levels are the published ones, which by root mean square do not all rise: a finer fog is nearer to
+the picture than a coarse one, more snow falls at level 2 than at 3, and pixels of twice the size fit a grid."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,10 @@ def test_what_all_promise(name, kind, request):
         assert 0 <= one.min() <= one.max() <= 1
     away = [distance(one, picture) for one in found]
     assert away[0] > 0.005
-    assert away == sorted(away), "each severity is further from the picture than the one before"
+    if name in NOT_IN_ORDER:
+        assert away[0] < away[-1]
+    else:
+        assert away == sorted(away), "each severity is further from the picture than the one before"
     assert len(set(away)) == len(away)
     assert np.array_equal(found[0], CORRUPTIONS[name](picture, 1, KEY)), "a function of its arguments alone"
 
@@ -118,18 +124,29 @@ def test_a_config_may_name_all_of_them():
 
 # ---- optics
 
+YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+"""RGB → luminance and two differences of colour (JFIF)."""
+
 
 @pytest.mark.parametrize("kind", ["gray", "colour"])
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_jpeg_loses_what_a_real_file_loses(kind, severity, request):
-    """Pillow's encoder and decoder, which round and enlarge colours a little otherwise."""
+    """Pillow's encoder and decoder. A coefficient that lies between two steps may be rounded either way, which
+    moves a block; and Pillow enlarges the colours smoothly, so that these are compared by blocks."""
     picture = (request.getfixturevalue(kind) * 255).round().astype(np.uint8)[:104, :99]
     file = io.BytesIO()
     quality = (25, 18, 15, 10, 7)[severity - 1]
     Image.fromarray(picture[..., 0] if kind == "gray" else picture).save(file, "JPEG", quality=quality)
     real = np.asarray(Image.open(file), np.float32).reshape(picture.shape) / 255
-    found = CORRUPTIONS["jpeg"](picture.astype(np.float32) / 255, severity, KEY)
-    assert distance(found, real) < 0.15 * distance(real, picture / 255)
+    found = np.asarray(CORRUPTIONS["jpeg"](picture.astype(np.float32) / 255, severity, KEY))
+    if kind == "colour":
+        found, real = found @ YCC.T, real @ YCC.T
+    levels = 255 * np.abs(found - real)
+    assert np.mean(levels[..., 0] <= 2.5) > 0.95
+    for plane in np.moveaxis(255 * (found - real)[..., 1:], -1, 0):
+        blocks = plane[:96, :96].reshape(6, 16, 6, 16).mean(axis=(1, 3))
+        assert np.mean(np.abs(blocks) < 3) > 0.9
+    assert distance(real, picture / 255 @ YCC.T if kind == "colour" else picture / 255) > 0.01, "much is lost"
 
 
 def test_defocus_makes_a_disc_of_a_point():
