@@ -138,6 +138,7 @@ def test_what_does_not_fit_is_said(changes, words, texts, weights):
     config = tiny_texts.config(texts, weights)
     for key, value in changes.items():
         config[key] = {**config.get(key, {}), **value}
+    config["data"]["manifest"] = str(texts / "train.csv")
     with pytest.raises(ValueError) as error:
         prepare(complete(config), lambda line: None)
     assert words in str(error.value)

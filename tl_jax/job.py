@@ -214,6 +214,11 @@ def prepare(
 def _tokenizer(config: ConfigDict, facts: pretrained.Facts, text: TextInput) -> tuple[Tokenizer, int]:
     """What makes tokens of texts, and how many of a text there may be."""
     problems = [f"{key} is for pictures, and the network reads texts" for key in text_problems(config)]
+    keys = {"csv": "data.columns.text", "tfds": "data.features.text"}
+    if config.data.source == "folder":
+        problems.append("data.source='folder' gives pictures, and the network reads texts: take 'csv'")
+    elif (key := keys.get(config.data.source)) and not config.data[key.split(".")[1]].text:
+        problems.append(f"{key} is empty, and the network reads texts: it must name what holds them")
     if config.data.max_tokens > text.longest:
         problems.append(
             f"data.max_tokens={config.data.max_tokens} is more than the {text.longest} that the network reads"
