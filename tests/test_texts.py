@@ -131,14 +131,14 @@ def test_export_brings_the_tokenizer(finished, tmp_path, capsys):
         (dict(augment=dict(flip=True)), "augment is for pictures"),
         (dict(model=dict(pooling="last")), "pooling='last' is none of"),
         (dict(data=dict(max_tokens=64)), "data.max_tokens=64 is more than the 32"),
-        (dict(data=dict(columns=dict(text=""))), "reads texts"),
+        (dict(data=dict(columns=dict(text=""))), "data.columns.text is empty, and the network reads texts"),
+        (dict(data=dict(source="folder")), "data.source='folder' gives pictures"),
     ],
 )
 def test_what_does_not_fit_is_said(changes, words, texts, weights):
     config = tiny_texts.config(texts, weights)
     for key, value in changes.items():
         config[key] = {**config.get(key, {}), **value}
-    config["data"]["manifest"] = str(texts / "train.csv")
     with pytest.raises(ValueError) as error:
         prepare(complete(config), lambda line: None)
     assert words in str(error.value)
