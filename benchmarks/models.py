@@ -51,6 +51,21 @@ MODELS = {
         last=3,
         batch=32,
     ),
+    "convnext-tiny": Model(
+        "ConvNeXt-T",
+        # Blocks that add a millionth, as at the start of its training, would hide what they compute.
+        dict(model_type="convnext", depths=[3, 3, 9, 3], layer_scale_init_value=0.1),
+        blocks=18,
+        last=3,
+        batch=16,
+    ),
+    "dinov2-small": Model(
+        "DINOv2-S",
+        dict(model_type="dinov2", hidden_size=384, num_hidden_layers=12, num_attention_heads=6),
+        blocks=12,
+        last=3,
+        batch=16,
+    ),
 }
 
 

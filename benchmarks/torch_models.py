@@ -46,17 +46,21 @@ def groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     return [dict(params=kernels, weight_decay=weight_decay), dict(params=others, weight_decay=0.0)]
 
 
-def base(network: Any) -> nn.Module:
+def base(network: Any) -> Any:
     return getattr(network, network.base_model_prefix)
 
 
 def stem(network: Any) -> nn.Module:
-    return network.resnet.embedder if hasattr(network, "resnet") else network.vit.embeddings
+    return base(network).embedder if hasattr(base(network), "embedder") else base(network).embeddings
 
 
 def blocks(network: Any) -> Iterator[nn.Module]:
-    if hasattr(network, "resnet"):
-        for stage in network.resnet.encoder.stages:
-            yield from stage.layers
-    else:
-        yield from network.vit.layers
+    encoder = getattr(base(network), "encoder", base(network))
+    if not hasattr(encoder, "stages"):
+        yield from encoder.layer if hasattr(encoder, "layer") else encoder.layers
+        return
+    for stage in encoder.stages:
+        first, *others = stage.layers
+        # What halves a ConvNeXt's map belongs to the first block of the level, as in tl_jax.
+        yield nn.ModuleList([*getattr(stage, "downsampling_layer", ()), first])
+        yield from others

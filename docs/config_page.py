@@ -19,18 +19,32 @@ from tl_jax.schema import CHECKS
 
 PAGE = Path(__file__).with_name("config.md")
 MARK = "<!-- below: written by docs/config_page.py -->\n"
-GROUPS = ("config", "data", "shift", "preprocess", "augment", "model", "loss", "stage", "rule", "select")
+GROUPS = (
+    "config",
+    "data",
+    "shift",
+    "preprocess",
+    "augment",
+    "model",
+    "head",
+    "loss",
+    "stage",
+    "rule",
+    "select",
+)
 GROUPS += ("early_stopping", "mesh", "evaluation", "cache", "report")
 PATHS = {
     "config": "",
     **{path: f"{path}." for path in GROUPS[1:]},
     "shift": "data.shift.",
+    "head": "model.head.",
     "stage": "stages[].",
     "rule": "stages[].rules[].",
 }
 TITLES = {
     "config": "top level",
     "shift": "data.shift",
+    "head": "model.head",
     "stage": "stages[0], stages[1], …",
     "rule": "stages[0].rules[0], …",
 }

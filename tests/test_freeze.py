@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests.toy import outline, toy
 from tl_jax import defaults
-from tl_jax.backbones.anatomy import merge, split, statistics
-from tl_jax.freeze import FROZEN, PlanError, part_of, plan
+from tl_jax.backbones.anatomy import merge, part_of, split, statistics
+from tl_jax.freeze import FROZEN, PlanError, plan
 
 
 def stage(**changes):

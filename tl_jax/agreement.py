@@ -70,9 +70,26 @@ def _model(config: ConfigDict) -> Iterator[Problem]:
     elif not config.model.pretrained and config.model.keep != "all":
         text = f"found {config.model.keep!r}, but model.pretrained is empty: there are no weights to keep"
         yield Problem("model.keep", text)
+    yield from _head(config)
     mean, std = config.preprocess.mean, config.preprocess.std
     if mean and std and len(mean) != len(std):
         yield Problem("preprocess.std", f"has {len(std)} numbers where preprocess.mean has {len(mean)}")
+
+
+def _head(config: ConfigDict) -> Iterator[Problem]:
+    head = config.model.head
+    if head.name == "mlp" and not head.sizes:
+        yield Problem("model.head.sizes", 'is empty; model.head.name="mlp" needs the width of a hidden layer')
+    if head.name != "mlp" and (head.sizes or head.dropout):
+        key, value = ("sizes", head.sizes) if head.sizes else ("dropout", head.dropout)
+        text = f'found {value!r}, but only model.head.name="mlp" has hidden layers, not {head.name!r}'
+        yield Problem(f"model.head.{key}", text)
+    if head.output == "sigmoid" and not head.name:
+        text = 'found "sigmoid", but model.head.name is empty: the weights\' own head is taken; name one'
+        yield Problem("model.head.output", text)
+    if head.output == "sigmoid" and len(config.data.classes) > 2:
+        text = f'found "sigmoid", one unit for two classes; data.classes holds {len(config.data.classes)}'
+        yield Problem("model.head.output", text)
 
 
 def _batch(config: ConfigDict) -> Iterator[Problem]:

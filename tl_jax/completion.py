@@ -40,6 +40,7 @@ ITEMS: Mapping[str, type] = {
     "preprocess.std": float,
     "augment.scale": float,
     "augment.ratio": float,
+    "model.head.sizes": int,
     "loss.class_weights": float,
 }
 """Keys that hold tuples, and the type of one item."""
@@ -156,7 +157,7 @@ def _value(value: Any, default: Any, path: str, problems: list[Problem]) -> Any:
         fitted = None if items is None else [_fit(item, ITEMS[name]) for item in items]
         if fitted is not None and None not in fitted:
             return tuple(fitted)
-        example = '("a", "b")' if ITEMS[name] is str else "(0.5, 1.0)"
+        example = {str: '("a", "b")', int: "(256, 64)", float: "(0.5, 1.0)"}[ITEMS[name]]
         also = ', or "balanced"' if name in LOOSE else ""
         problems.append(Problem(path, f"found {describe(value)}; allowed: a tuple such as {example}{also}"))
         return default

@@ -108,6 +108,8 @@ def model() -> dict[str, Any]:
         keep="all",  # of the weights: "all" | "none" | "stem" | "first K" blocks; above, they are drawn anew
         pooling="",  # texts: "pooler" | "first" | "mean" | "last"; "" = as the weights' own classifier does
         gray="repeat",  # gray pictures, colour stem: "repeat" the channel | "sum" the kernel
+        neck="",  # over a map: "pooled", its mean | "flatten", all of it | "" = the weights' own
+        head=head(),
         dropout=0.0,  # before the head
         lora=lora(),
         cache_dir="",  # of downloads; "" = the hub client's own
@@ -122,6 +124,16 @@ def lora() -> dict[str, Any]:
         rank=0,  # 0 = none
         alpha=16.0,  # an update counts alpha / rank
         on=r".*/attention/(query|value|qkv)",  # regular expression that must match a layer's whole path
+    )
+
+
+def head() -> dict[str, Any]:
+    return dict(
+        name="",  # "linear" | "mlp" | "" = the weights' own, else linear
+        sizes=(),  # mlp: widths of its hidden layers, such as (256,)
+        act="relu",  # mlp: after each of them
+        dropout=0.0,  # mlp: after each of them
+        output="softmax",  # a unit a class | "sigmoid": one unit for two classes, binary cross-entropy
     )
 
 

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from flax import nnx
 
 from tl_jax import lora
-from tl_jax.backbones.anatomy import Backbone, set_mode, split
+from tl_jax.backbones.anatomy import Backbone, part_of, set_mode, split
 
 PRESETS = ("head", "last K", "level K", "all", "norms", "biases", "lora")
 """What ``train`` may say."""
@@ -55,7 +55,8 @@ class FreezePlan:
     paths that weight decay acts on; ``batch_norm`` maps each BatchNorm layer's path to ``"frozen"``,
     ``"adapt"`` or ``"train"``; ``live`` are the parts ("stem", "blocks/7", "neck", "head") in which
     something trains, and dropout acts; ``prefix`` is the number of blocks below the first one that
-    trains or whose statistics move, or -1 where that is the stem.
+    trains or whose statistics move, or -1 where nothing lies below what moves: that is the stem, or the first
+    block over a stem without parameters.
     """
 
     groups: tuple[Group, ...]
@@ -69,6 +70,11 @@ class FreezePlan:
     def moving(self) -> frozenset[str]:
         """The parts in which something trains or statistics move."""
         return _moving(self.live, self.batch_norm)
+
+    @property
+    def lowest(self) -> str:
+        """What moves where nothing lies below it, in words."""
+        return "the stem" if "stem" in self.moving else "the first block"
 
     def is_trained(self, path: str) -> bool:
         return self.labels[path] != FROZEN
@@ -134,11 +140,6 @@ def plan(model: Backbone, stage: Mapping[str, Any]) -> FreezePlan:
     return FreezePlan(groups, labels, decayed, modes, live, _prefix(model, _moving(live, modes)))
 
 
-def part_of(path: str) -> str:
-    """The part a path lies in: "stem", "blocks/7", "neck" or "head"."""
-    return "/".join(path.split("/")[: 2 if path.startswith("blocks/") else 1])
-
-
 def _moving(live: frozenset[str], modes: Mapping[str, str]) -> frozenset[str]:
     return live | {part_of(layer) for layer, mode in modes.items() if mode != FROZEN}
 
@@ -146,7 +147,8 @@ def _moving(live: frozenset[str], modes: Mapping[str, str]) -> frozenset[str]:
 def _prefix(model: Backbone, moving: frozenset[str]) -> int:
     if "stem" in moving:
         return -1
-    return next((i for i in range(len(model.blocks)) if f"blocks/{i}" in moving), len(model.blocks))
+    blocks = next((i for i in range(len(model.blocks)) if f"blocks/{i}" in moving), len(model.blocks))
+    return blocks if blocks or split(model.stem)[1] else -1
 
 
 def _parent(path: str) -> str:

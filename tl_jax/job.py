@@ -119,7 +119,8 @@ def prepare(
         cache_dir=config.model.cache_dir or None,
         offline=config.model.offline,
     )
-    outline = pretrained.outline(facts)
+    top = pretrained.top.entries(config.model.neck, config.model.head)
+    outline = pretrained.outline(facts, top=top)
     lora.add(outline, config.model.lora)
     pretrained.renewed.check(outline, config.model.keep)
     if pooling and outline.spec.text is None:
@@ -159,11 +160,11 @@ def prepare(
     outputs = task.outputs(len(data.classes))
     if ahead is not None:
         seen = {} if tokenizer else dict(image_size=size, channels=channels)
-        coming = pretrained.outline(facts, num_classes=outputs, **seen)
+        coming = pretrained.outline(facts, num_classes=outputs, top=top, **seen)
         lora.add(coming, config.model.lora)
         _, params, stats = split(coming)
         ahead(Outline(config, plans, mesh, params, stats))
-    common: dict[str, Any] = dict(dropout=dropout, seed=seed)
+    common: dict[str, Any] = dict(top=top, dropout=dropout, seed=seed)
     if tokenizer is None:
         common |= dict(image_size=size, channels=channels, preprocess=preprocess)
     if facts.folder is not None:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 import jax
 
 from tl_jax import freeze, optim, sharding
-from tl_jax.freeze import FROZEN, FreezePlan, part_of
+from tl_jax.backbones.anatomy import part_of
+from tl_jax.freeze import FROZEN, FreezePlan
 from tl_jax.job import Job, Outline
 from tl_jax.prefix import Cut
 from tl_jax.programs import Cost
@@ -57,7 +58,7 @@ def tables(outline: Outline, steps: Sequence[int]) -> list[Table]:
 def below(plan: FreezePlan, blocks: int) -> str:
     """Where the frozen prefix ends, in words."""
     if plan.prefix < 0:
-        return "frozen prefix: none, the stem moves"
+        return f"frozen prefix: none, {plan.lowest} moves"
     more = "" if plan.prefix == 0 else f" and blocks 0-{plan.prefix - 1}"
     return f"frozen prefix: the stem{more}, {plan.prefix} of {blocks} blocks"
 

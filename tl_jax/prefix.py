@@ -55,7 +55,7 @@ def cut(job: Job, number: int) -> Cut:
     if cache.prefix == "off":
         return Cut(None, "it runs at every step, as cache.prefix says")
     start, views = _start(job, number), _views(job.config)
-    obstacle = "the stem moves" if start < 0 else _unlike(job.config)
+    obstacle = f"{job.plans[number].lowest} moves" if start < 0 else _unlike(job.config)
     place = ""
     if not obstacle:
         place, obstacle = _place(job, start, views)
@@ -99,7 +99,8 @@ def notes(job: Job) -> Iterator[str]:
     else:
         for number, stage in enumerate(job.config.stages):
             if _start(job, number) < 0:
-                yield f"note: stage {stage.name!r}: the stem moves, so cache.views does nothing there"
+                what = f"{job.plans[number].lowest} moves"
+                yield f"note: stage {stage.name!r}: {what}, so cache.views does nothing there"
 
 
 def folder(config: ConfigDict) -> Path | None:
@@ -147,7 +148,7 @@ def function(job: Job, start: int) -> Any:
 
 
 def _start(job: Job, number: int) -> int:
-    """Blocks below the cut, -1 where the stem moves; a neck at rest is below it too."""
+    """Blocks below the cut, -1 where nothing lies below what moves; a neck at rest is below it too."""
     plan, n = job.plans[number], len(job.model.blocks)
     return n + 1 if plan.prefix == n and "neck" not in plan.moving else plan.prefix
 

@@ -16,12 +16,11 @@ import jaxlib.version
 import numpy as np
 
 from tl_jax import compilation, prefix, sharding
-from tl_jax.backbones.anatomy import Leaves, inference_graph
+from tl_jax.backbones.anatomy import Leaves, inference_graph, part_of
 from tl_jax.data import Rows, Split, store
 from tl_jax.data.feed import eval_batches
 from tl_jax.data.mapped import release
 from tl_jax.data.sources.errors import counted
-from tl_jax.freeze import part_of
 from tl_jax.job import Job
 from tl_jax.pace import left_over
 from tl_jax.predictor import round_up

@@ -26,6 +26,9 @@ TASKS = ("classification",)
 SOURCES = ("folder", "csv", "tfds", "dicom")
 """The kinds of data that `tl_jax.data` reads."""
 
+ACTIVATIONS = ("relu", "gelu", "silu", "tanh")
+"""Activations of an mlp head, of those in `tl_jax.backbones.hf_config`, which imports jax too."""
+
 CORRUPTIONS = (
     *("contrast", "brightness", "noise", "blur"),
     *("fog", "rain", "snow", "night"),
@@ -196,6 +199,12 @@ CHECKS: Mapping[str, Check] = {
     ),
     "model.pooling": choice("", "pooler", "first", "mean", "last"),
     "model.gray": choice("repeat", "sum"),
+    "model.neck": choice("", "pooled", "flatten"),
+    "model.head.name": choice("", "linear", "mlp"),
+    "model.head.sizes": Check("numbers from 1, or () for none", lambda v: min(v, default=1) >= 1),
+    "model.head.act": choice(*ACTIVATIONS),
+    "model.head.dropout": _RATE,
+    "model.head.output": choice("softmax", "sigmoid"),
     "model.dropout": _RATE,
     "model.lora.rank": number(0),
     "model.lora.alpha": number(0, above=True),

@@ -3,6 +3,7 @@ run as a program by `test_onednn`, and prints what was compared."""
 
 import os
 from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import jax
 
@@ -13,7 +14,16 @@ import numpy as np  # noqa: E402
 from flax import nnx  # noqa: E402
 
 from tl_jax import programs  # noqa: E402
-from tl_jax.backbones import batch_norm, convolution, hf_config, layer_norm, onednn, product  # noqa: E402
+from tl_jax.backbones import (  # noqa: E402
+    batch_norm,
+    convolution,
+    depthwise,
+    hf_config,
+    layer_norm,
+    onednn,
+    pooling,
+    product,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -41,9 +51,14 @@ def compare(name, ours, reference, *arguments):
     print("same:", name)
 
 
-def xla(x, kernel, stride):
+def xla_depthwise(x, kernel):
     with avoided():
-        return convolution.conv(x, kernel, stride=stride)
+        return depthwise.conv(x, kernel)
+
+
+def xla(x, kernel, stride, pad=True):
+    with avoided():
+        return convolution.conv(x, kernel, stride=stride, pad=pad)
 
 
 @contextmanager
@@ -67,9 +82,9 @@ def check_counts(name, function, *arguments):
     print("same count:", name)
 
 
-def xla_pool(x):
+def xla_pool(pool, x):
     with avoided():
-        return convolution.max_pool(x)
+        return pool(x)
 
 
 def main():
@@ -93,6 +108,29 @@ def main():
             lambda x, kernel, stride=stride: xla(x, kernel, stride),
             numbers(2, height, width, inputs),
             numbers(size, size, inputs, outputs),
+        )
+    for size, height, width, channels in ((7, 9, 6, 5), (7, 2, 3, 16), (3, 8, 8, 4), (7, 2, 67, 2)):
+        compare(
+            f"depthwise {size} × {size}, of {height} × {width} × {channels}",
+            depthwise.conv,
+            xla_depthwise,
+            numbers(2, height, width, channels),
+            numbers(size, size, 1, channels),
+        )
+    for height, width, size, stride, pad in (
+        (8, 9, (1, 7), 1, True),
+        (8, 9, (7, 1), 1, True),
+        (5, 6, (3, 1), 1, True),
+        (8, 9, (3, 3), 1, False),
+        (8, 9, (3, 3), 2, False),
+        (3, 4, (3, 3), 2, False),
+    ):
+        compare(
+            f"convolution {size}, stride {stride}, padded {pad}, of {height} × {width}",
+            lambda x, kernel, stride=stride, pad=pad: convolution.conv(x, kernel, stride=stride, pad=pad),
+            partial(xla, stride=stride, pad=pad),
+            numbers(2, height, width, 16),
+            numbers(*size, 16, 24),
         )
     for transpose_a in (False, True):
         for transpose_b in (False, True):
@@ -156,8 +194,11 @@ def main():
     )
     for height, width in ((8, 8), (7, 9), (8, 5), (1, 1)):  # of few values, so that there are equal maxima
         x = jnp.asarray(RNG.integers(-2, 3, size=(2, height, width, 3)), jnp.float32)
-        compare(f"max-pool of {height} × {width}", convolution.max_pool, xla_pool, x)
-    spoilt = convolution.max_pool(jnp.zeros((1, 4, 4, 1)).at[0, 1, 1].set(jnp.nan).astype(jnp.float32))
+        for size, border in ((3, 1), (3, 0), (2, 0)):
+            if min(height, width) + 2 * border >= size:
+                pool = partial(pooling.max_pool, size=size, border=border)
+                compare(f"max-pool of {height} × {width}, {size}, {border}", pool, partial(xla_pool, pool), x)
+    spoilt = pooling.max_pool(jnp.zeros((1, 4, 4, 1)).at[0, 1, 1].set(jnp.nan).astype(jnp.float32))
     assert np.isnan(spoilt).all()
     check_counts("convolution", convolution.conv, numbers(2, 32, 32, 16), numbers(3, 3, 16, 24))
     check_counts("product", product.attention, *(numbers(2, 64, 3, 32) for _ in range(3)))

@@ -22,11 +22,10 @@ HEAD = dict.fromkeys(("head/linear/kernel", "head/linear/bias"), "the checkpoint
 
 def filled(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], **overrides: Any) -> Backbone:
     """A backbone in inference mode; a head that the checkpoint lacks is zero."""
-    family = backbones.family(config)
-    outline = nnx.eval_shape(lambda: family.build(config, rngs=nnx.Rngs(0), **overrides))
+    outline = nnx.eval_shape(lambda: backbones.build(config, rngs=nnx.Rngs(0), **overrides))
     graph, params, stats = split(outline)
     leaves = {**params, **stats}
-    read = to_ours(arrays, family.table(outline.spec.config), leaves, optional=HEAD)
+    read = to_ours(arrays, backbones.table(outline.spec.config), leaves, optional=HEAD)
     blank = {path: np.zeros(leaves[path].shape, leaves[path].dtype) for path in read.initialised}
     # A module writes its statistics in place where they are numpy arrays, so they must not be.
     model = merge(graph, {path: jnp.asarray(leaf) for path, leaf in {**read.leaves, **blank}.items()})

@@ -24,6 +24,9 @@ from tl_jax.backbones.anatomy import (
     statistics,
     upto,
 )
+from tl_jax.backbones.heads import HEAD
+from tl_jax.backbones.hf_config import ConfigError
+from tl_jax.backbones.necks import NECK
 from tl_jax.backbones.text import PADDING
 from tl_jax.pretrained.rules import Ignore, Rule, to_ours, to_theirs
 from tl_jax.programs import flops
@@ -38,7 +41,18 @@ _TRANSFORMER: dict[str, Any] = dict(
     hidden_dropout_prob=0.2,
     attention_probs_dropout_prob=0.2,
 )
+_DINO: dict[str, Any] = {
+    **{name: value for name, value in _TRANSFORMER.items() if name != "intermediate_size"},
+    "model_type": "dinov2",
+    "mlp_ratio": 2,
+}
+_NEXT: dict[str, Any] = dict(model_type="convnext", hidden_sizes=(8, 16), depths=(1, 2))
 _CONV: dict[str, Any] = dict(model_type="resnet", embedding_size=4, hidden_sizes=(8, 16), depths=(2, 1))
+_VGG: dict[str, Any] = dict(model_type="vgg", hidden_sizes=(8, 16), depths=(1, 2), num_features=24)
+_INCEPTION: dict[str, Any] = dict(
+    model_type="inception_v3", depths=(1, 2, 2), depth_multiplier=1 / 8, image_size=80
+)
+SIZE, OUTPUTS = 32, 3
 
 _BERT: dict[str, Any] = dict(
     hidden_size=8,
@@ -84,9 +98,25 @@ PICTURE_CONFIGS: dict[str, dict[str, Any]] = {
         "model_type": "deit",
         "architectures": ["DeiTForImageClassificationWithTeacher"],
     },
+    "dinov2": {**_DINO, "drop_path_rate": 0.3},
+    "dinov2 with SwiGLU": {**_DINO, "use_swiglu_ffn": True, "qkv_bias": False, "use_mask_token": False},
+    "dinov2 with registers": {**_DINO, "model_type": "dinov2_with_registers", "num_register_tokens": 3},
+    "convnext": _NEXT,
+    "convnext with drop path": {**_NEXT, "drop_path_rate": 0.3, "layer_scale_init_value": 0.0},
+    "vgg": _VGG,
+    "vgg with norms": {**_VGG, "batch_norm": True},
+    "vgg without its top": {**_VGG, NECK: "flatten", "image_size": SIZE},
+    "inception": _INCEPTION,
+    "inception of three blocks": {**_INCEPTION, "depths": (1, 1, 1)},
+    "resnet flattened": {**_CONV, "layer_type": "basic", NECK: "flatten", "image_size": SIZE},
+    "vit under a perceptron": {
+        **_TRANSFORMER,
+        "model_type": "vit",
+        HEAD: {"sizes": [12, 10], "act": "tanh", "dropout": 0.2, "output": "softmax"},
+    },
 }
 CONFIGS = {**PICTURE_CONFIGS, **TEXT_CONFIGS}
-SIZE, OUTPUTS = 32, 3
+_RANDOM = ("hidden_dropout_prob", "drop_path_rate")
 
 
 def _each(names: Iterable[str]) -> pytest.MarkDecorator:
@@ -94,14 +124,27 @@ def _each(names: Iterable[str]) -> pytest.MarkDecorator:
 
 
 every_config, every_picture_config, every_text_config = map(_each, (CONFIGS, PICTURE_CONFIGS, TEXT_CONFIGS))
-_PICTURES = ("resnet basic", "resnet odd", "vit", "deit with teacher")
+_PICTURES = (
+    "resnet basic",
+    "resnet odd",
+    "vit",
+    "deit with teacher",
+    "dinov2",
+    "dinov2 with registers",
+    "convnext",
+    "convnext with drop path",
+    "vgg",
+    "vgg with norms",
+    "inception of three blocks",
+    "resnet flattened",
+    "vit under a perceptron",
+)
 compiled_pictures = _each(_PICTURES)  # a choice, for what takes seconds to compile
 compiled = _each((*_PICTURES, "bert", "roberta", "distilbert", "gpt2"))
 
 
 def _build(config: dict[str, Any], **options: Any) -> Backbone:
-    family = backbones.family(config)
-    return family.build(config, outputs=OUTPUTS, dropout=0.3, rngs=nnx.Rngs(0), **options)
+    return backbones.build(config, outputs=OUTPUTS, dropout=0.3, rngs=nnx.Rngs(0), **options)
 
 
 def _model(config: dict[str, Any], **options: Any) -> Backbone:
@@ -113,14 +156,19 @@ def _model(config: dict[str, Any], **options: Any) -> Backbone:
     return merge(graph, {path: jnp.asarray(leaf, jnp.float32) for path, leaf in (leaves | positive).items()})
 
 
-def _images(channels: int = 3) -> jax.Array:
-    return jax.random.normal(jax.random.key(1), (4, SIZE, SIZE, channels))
+def _side(config: dict[str, Any]) -> int:
+    return config.get("image_size", SIZE)
 
 
-def _inputs(model: Backbone) -> jax.Array:
+def _images(config: dict[str, Any], channels: int = 3) -> jax.Array:
+    side = _side(config)
+    return jax.random.normal(jax.random.key(1), (4, side, side, channels))
+
+
+def _inputs(model: Backbone, config: dict[str, Any]) -> jax.Array:
     """Pictures, or texts of several lengths."""
     if model.spec.text is None:
-        return _images()
+        return _images(config)
     tokens = jax.random.randint(jax.random.key(1), (4, 12), 0, model.spec.text.vocabulary)
     return jnp.where(jnp.arange(12)[None] < jnp.array([12, 7, 3, 1])[:, None], tokens, PADDING)
 
@@ -164,7 +212,7 @@ def test_cutting_anywhere_changes_nothing(config: dict[str, Any], training: bool
             cuts.append((middle, run(model, middle, start=k, key=key)[0]))
         return stem, end, taps, cuts
 
-    stem, end, taps, cuts = _jit(model, pieces, _inputs(model), key)
+    stem, end, taps, cuts = _jit(model, pieces, _inputs(model, config), key)
     assert float(jnp.abs(end["x"]).max()) > 0
     for k, (middle, again) in enumerate(cuts):
         _assert_same(middle, taps[k - 1] if k else stem)
@@ -181,7 +229,7 @@ def test_the_call_is_stem_blocks_neck_head(config: dict[str, Any]) -> None:
         features = model.neck(carry)
         return features, model.head(features), model(images)
 
-    features, logits, called = _jit(model, both, _inputs(model))
+    features, logits, called = _jit(model, both, _inputs(model, config))
     assert features.shape == (4, model.spec.features)
     assert logits.shape == (4, OUTPUTS)
     assert logits.dtype == jnp.float32
@@ -190,14 +238,15 @@ def test_the_call_is_stem_blocks_neck_head(config: dict[str, Any]) -> None:
 
 def test_the_call_leaves_out_what_the_neck_does_not_read() -> None:
     """A ViT's neck reads one token: of its two blocks, the last takes far less than the first."""
-    model = _model(CONFIGS["vit"])
+    config = CONFIGS["vit"]
+    model = _model(config)
     _mode(model, training=False)
 
     def whole(images: jax.Array) -> jax.Array:
         return model.head(model.neck(run(model, model.stem(images))[0]))
 
     called, every = (
-        flops(jax.jit(function).lower(_images()).compile()) for function in (model.__call__, whole)
+        flops(jax.jit(function).lower(_images(config)).compile()) for function in (model.__call__, whole)
     )
     assert called < 0.8 * every
 
@@ -206,7 +255,7 @@ def test_the_call_leaves_out_what_the_neck_does_not_read() -> None:
 def test_padding_never_changes_a_logit(config: dict[str, Any]) -> None:
     model = _model(config)
     _mode(model, training=False)
-    tokens = _inputs(model)
+    tokens = _inputs(model, config)
     padded = jnp.pad(tokens, ((0, 0), (0, 6)), constant_values=PADDING)
     logits = model(tokens)
     np.testing.assert_allclose(model(padded), logits, rtol=1e-5, atol=1e-6)
@@ -231,7 +280,7 @@ def test_what_is_kept_of_a_carry_leads_on_to_the_same_logits(config: dict[str, A
             found.append(onward(model, kept, start))
         return model(inputs), found
 
-    logits, found = _jit(model, cuts, _inputs(model))
+    logits, found = _jit(model, cuts, _inputs(model, config))
     for one in found:
         np.testing.assert_allclose(one, logits, rtol=1e-5, atol=1e-6)
 
@@ -241,7 +290,8 @@ def test_every_path_has_a_depth_and_every_depth_a_path(config: dict[str, Any]) -
     model = _model(config)
     _, params, stats = split(model)
     depths = {model.depth(path) for path in (*params, *stats)}
-    assert depths == set(range(len(model.blocks) + 2))
+    first = 0 if split(model.stem)[1] else 1  # a stem may be empty
+    assert depths == set(range(first, len(model.blocks) + 2))
 
 
 @every_picture_config
@@ -255,10 +305,14 @@ def test_levels_say_what_feature_maps_look_like(config: dict[str, Any]) -> None:
 
     def maps(model: Backbone, images: jax.Array) -> list[jax.Array]:
         stem = model.stem(images)
-        return [model.feature_map(run(model, stem, stop=blocks)[0]) for blocks in spec.levels]
+        taps = run(model, stem, taps=range(len(model.blocks)))[1]
+        return [model.feature_map(taps[i]) for i in range(len(model.blocks))]
 
-    shapes = [tap.shape for tap in nnx.eval_shape(maps, model, _images())]
-    assert shapes == [(4, SIZE // s, SIZE // s, w) for s, w in zip(spec.strides, spec.widths, strict=True)]
+    shapes = [tap.shape for tap in nnx.eval_shape(maps, model, _images(config))]
+    cells = [spec.cells(_side(config), blocks) for blocks in range(1, len(model.blocks) + 1)]
+    assert [shape[:3] for shape in shapes] == [(4, n, n) for n in cells]
+    assert [shapes[blocks - 1][3] for blocks in spec.levels] == list(spec.widths)
+    assert [spec.grid(blocks) for blocks in spec.levels] == list(zip(spec.strides, spec.origins, strict=True))
 
 
 @compiled_pictures
@@ -292,11 +346,12 @@ def test_cells_are_centred_where_the_spec_says(config: dict[str, Any]) -> None:
 
 @every_picture_config
 def test_one_channel(config: dict[str, Any]) -> None:
-    model = _model(config, channels=1, preprocess=Preprocess(mean=(0.2, 0.4, 0.6), std=(0.1, 0.2, 0.3)))
+    colours = Preprocess((_side(config),) * 2, mean=(0.2, 0.4, 0.6), std=(0.1, 0.2, 0.3))
+    model = _model(config, channels=1, preprocess=colours)
     _mode(model, training=False)
     assert model.spec.channels == model.spec.config["num_channels"] == 1
     np.testing.assert_allclose((*model.spec.preprocess.mean, *model.spec.preprocess.std), (0.4, 0.2))
-    assert nnx.eval_shape(model, _images(channels=1)).shape == (4, OUTPUTS)
+    assert nnx.eval_shape(model, _images(config, channels=1)).shape == (4, OUTPUTS)
 
 
 @pytest.mark.parametrize("name", ["resnet basic", "deit with teacher"])
@@ -319,7 +374,7 @@ def test_the_table_covers_every_leaf_once_both_ways(config: dict[str, Any]) -> N
     model = _model(config)
     _, params, stats = split(model)
     leaves = {path: np.asarray(leaf) for path, leaf in (params | stats).items()}
-    table = backbones.family(config).table(model.spec.config)
+    table = backbones.table(model.spec.config)
     for path in leaves:
         patterns = [
             re.sub(r"\\\{\w+\\\}", r"\\d+", re.escape(line.ours)) for line in table if isinstance(line, Rule)
@@ -339,7 +394,7 @@ def test_the_table_covers_every_leaf_once_both_ways(config: dict[str, Any]) -> N
 @compiled
 def test_training_mode_is_random_by_key_and_moves_statistics(config: dict[str, Any]) -> None:
     def call(model: Backbone, *keys: jax.Array | None) -> Any:
-        stem = model.stem(_inputs(model))
+        stem = model.stem(_inputs(model, config))
         carries = [run(model, stem, key=key)[0] for key in keys]
         logits = [model.head(model.neck(carry), key=key) for carry, key in zip(carries, keys, strict=True)]
         return [carry["x"] for carry in carries], logits, statistics(model)
@@ -348,7 +403,7 @@ def test_training_mode_is_random_by_key_and_moves_statistics(config: dict[str, A
     key = _mode(model, training=True)
     before = statistics(model)
     ends, logits, moved = _jit(model, call, key, jax.random.key(3))
-    assert np.array_equal(*ends) == (config["model_type"] == "resnet")
+    assert np.array_equal(*ends) == (model.spec.text is None and config.keys().isdisjoint(_RANDOM))
     assert not np.array_equal(*logits)  # dropout before the head
     assert set(moved) == set(before)
     assert all(not np.array_equal(moved[path], before[path]) for path in before)
@@ -367,7 +422,7 @@ def test_every_parameter_takes_part(config: dict[str, Any]) -> None:
     graph, params, stats = split(model)
 
     def loss(params: dict[str, jax.Array]) -> jax.Array:
-        return jnp.sum(merge(graph, params, stats)(_inputs(model)) ** 2)
+        return jnp.sum(merge(graph, params, stats)(_inputs(model, config)) ** 2)
 
     grads = jax.jit(jax.grad(loss))(params)
     size = max(float(jnp.abs(grad).max()) for grad in grads.values())
@@ -391,8 +446,28 @@ def test_bfloat16_stays_bfloat16(config: dict[str, Any]) -> None:
             return [stem, carry, taps, model.head(model.neck(carry), key=key)], statistics(model)
 
         half = {path: leaf.astype(jnp.bfloat16) for path, leaf in params.items()}
-        inputs = _inputs(model) if model.spec.text else _images().astype(jnp.bfloat16)
+        inputs = _inputs(model, config)
+        inputs = inputs if model.spec.text else inputs.astype(jnp.bfloat16)
         chained, moved = jax.eval_shape(chain, half, stats, inputs)
         dtypes = {leaf.dtype for leaf in jax.tree.leaves(chained)} - {jnp.dtype(bool)}  # masks
         assert dtypes == {jnp.dtype("bfloat16")}
         assert {leaf.dtype for leaf in moved.values()} <= {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("neck", ["pooled", "flatten", "twisted"])
+@every_config
+def test_a_neck_can_be_chosen_or_is_refused(config: dict[str, Any], neck: str) -> None:
+    allowed = getattr(backbones.family(config), "NECKS", ())
+    chosen = {**config, NECK: neck, "image_size": _side(config)}
+    if neck not in allowed:
+        with pytest.raises(ConfigError, match=rf"{NECK}='{neck}' must be .*{'|'.join(allowed) or 'none'}"):
+            _build(chosen)
+        return
+    model = nnx.eval_shape(lambda: _build(chosen))
+    _, params, _ = split(model)
+    assert not [path for path in params if path.startswith("neck/")]
+    cells = model.spec.cells(_side(config), len(model.blocks)) ** 2 if neck == "flatten" else 1
+    assert model.spec.features == cells * model.spec.widths[-1]
+    assert nnx.eval_shape(lambda model, x: model(x), model, _images(config)).shape == (4, OUTPUTS)
+    again = nnx.eval_shape(lambda: _build(dict(model.spec.config)))
+    assert again.spec.features == model.spec.features

@@ -27,6 +27,16 @@ ARCHS = {
         image_size=32,
         patch_size=8,
     ),
+    "dinov2": dict(
+        model_type="dinov2",
+        hidden_size=16,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        mlp_ratio=2,
+        image_size=32,
+        patch_size=8,
+    ),
+    "convnext": dict(model_type="convnext", hidden_sizes=[8, 16], depths=[1, 2], layer_scale_init_value=0.1),
 }
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+import tl_jax
+from tests import tiny
 from tl_jax import config as configs
 
 ROOT = Path(__file__).resolve().parents[2] / "configs"
@@ -22,13 +24,14 @@ ARGUMENTS = [
     *[("sentiment.py", arg) for arg in ("", "linear_probe", "full", "gradual")],
     *[("folder.py", arg) for arg in ("", "linear_probe", "full", "head_then_all", "lp_ft", "head_then_top")],
     *[("folder.py", arg) for arg in ("gradual", "scratch")],
+    *[("vgg_two_phase.py", arg) for arg in ("", "rescale")],
 ]
 
 
 def get(file: str, arg: str) -> Any:
     function = runpy.run_path(str(ROOT / file))["get_config"]
-    config = function(arg) if arg or file not in ("skin.py",) else function()
-    if file in ("folder.py", "skin.py") or arg:
+    config = function(arg) if arg or file != "skin.py" else function()
+    if file in ("folder.py", "skin.py", "vgg_two_phase.py") or arg:
         config.data.root = "somewhere"
     if file == "sentiment.py":
         config.data.manifest = "somewhere"
@@ -40,9 +43,9 @@ def test_every_argument_completes(file: str, arg: str) -> None:
     configs.validate(get(file, arg))
 
 
-@pytest.mark.parametrize("file", ["xray.py", "folder.py", "sentiment.py"])
+@pytest.mark.parametrize("file", ["xray.py", "folder.py", "sentiment.py", "vgg_two_phase.py"])
 def test_an_unknown_argument_is_refused_with_those_there_are(file: str) -> None:
-    with pytest.raises(ValueError, match=r"(linear_probe|resnet18).*"):
+    with pytest.raises(ValueError, match=r"(linear_probe|resnet18|rescale).*"):
         get(file, "nonsense")
 
 
@@ -55,6 +58,25 @@ def test_the_default_needs_nothing_from_outside() -> None:
     assert config.model.pretrained == "embedded"
     assert (config.data.source, config.data.name) == ("tfds", "chest_phantom")
     assert not config.augment.flip
+
+
+def test_two_phases_over_a_small_vgg(tmp_path: Path) -> None:
+    """Random weights of three convolutions in timm's layout: phase one runs them once for each picture."""
+    config = get("vgg_two_phase.py", "rescale").to_dict()
+    config["data"] |= dict(
+        root=str(tiny.make_folder(tmp_path / "pictures")), image_size=32, group=r"p\d+", min_val=2
+    )
+    config["model"] |= dict(pretrained=str(ROOT.parent / "tests" / "fixtures" / "vgg"))
+    config |= dict(batch_size=8, mesh=dict(data=1), evaluation=dict(bootstrap=20))
+    for stage in config["stages"]:
+        stage["duration"] = "2 epochs"
+    result = tl_jax.run(config, tmp_path / "run", quiet=True)
+    assert "all but the head runs once for each of 36 pictures" in (tmp_path / "run" / "plan.txt").read_text()
+    assert "fc6 and fc7" in (tmp_path / "run" / "load_report.txt").read_text()
+    assert result["stages"][0]["trained"] == 8 * 8 * 8 * 256 + 256 + 256 + 1
+    model, _ = tl_jax.load_pretrained(tmp_path / "run")
+    assert (model.spec.preprocess.mean, model.spec.preprocess.std) == ((0.0,) * 3, (1.0,) * 3)
+    assert model.head.linear.out_features == 1
 
 
 @pytest.mark.slow

@@ -17,7 +17,8 @@ SIZE = 112
 KEY = jax.random.key(0)
 NOT_IN_ORDER = ("fog", "snow", "resolution")
 """Their levels are the published ones, which by root mean square do not all rise: a finer fog is nearer to
-the picture than a coarse one, more snow falls at level 2 than at 3, and pixels of twice the size fit a grid."""
+the picture than a coarse one, more snow falls at level 2 than at 3, and pixels of twice the size fit a
+grid."""
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +132,8 @@ YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418
 @pytest.mark.parametrize("kind", ["gray", "colour"])
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_jpeg_loses_what_a_real_file_loses(kind, severity, request):
-    """Pillow's encoder and decoder. A coefficient that lies between two steps may be rounded either way, which
-    moves a block; and Pillow enlarges the colours smoothly, so that these are compared by blocks."""
+    """Pillow's encoder and decoder. A coefficient that lies between two steps may be rounded either way,
+    which moves a block; and Pillow enlarges the colours smoothly, so that these are compared by blocks."""
     picture = (request.getfixturevalue(kind) * 255).round().astype(np.uint8)[:104, :99]
     file = io.BytesIO()
     quality = (25, 18, 15, 10, 7)[severity - 1]

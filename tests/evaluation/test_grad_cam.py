@@ -51,7 +51,19 @@ def photographs(n: int, size: int, channels: int = 3) -> np.ndarray:
 # ---- all families
 
 
-SOME = ("resnet basic", "resnet odd", "vit", "deit", "deit with teacher")
+SOME = (
+    "resnet basic",
+    "resnet odd",
+    "vit",
+    "deit",
+    "deit with teacher",
+    "dinov2",
+    "dinov2 with registers",
+    "convnext",
+    "vgg",
+    "vgg without its top",
+    "inception",
+)
 
 
 def test_every_family_is_here() -> None:
@@ -61,11 +73,12 @@ def test_every_family_is_here() -> None:
 @pytest.mark.parametrize("name", SOME)
 def test_contract(name: str) -> None:
     config = CONFIGS[name]
-    model, _ = pretrained.scratch(config, num_classes=3, image_size=32)
+    size = config.get("image_size", 32)
+    model, _ = pretrained.scratch(config, num_classes=3, image_size=size)
     n = grad_cam.ROWS + 3  # more than one batch, the second one padded
-    images, classes = photographs(n, 32), np.arange(n) % 3
-    maps = grad_cam.heatmaps(model, recipe(32), images, classes)
-    assert maps.shape == (n, 32, 32)
+    images, classes = photographs(n, size), np.arange(n) % 3
+    maps = grad_cam.heatmaps(model, recipe(size), images, classes)
+    assert maps.shape == (n, size, size)
     assert maps.dtype == np.float32
     assert np.isfinite(maps).all()
     assert maps.min() >= 0
@@ -74,7 +87,7 @@ def test_contract(name: str) -> None:
     assert highest.mean() > 0.3
     # Another row of another batch, with other neighbours and with padding.
     rows = np.array([n - 1, 0, 7])
-    again = grad_cam.heatmaps(model, recipe(32), images[rows], classes[rows])
+    again = grad_cam.heatmaps(model, recipe(size), images[rows], classes[rows])
     np.testing.assert_allclose(again, maps[rows], atol=1e-4)
 
 
@@ -122,6 +135,17 @@ def test_the_deepest_map_with_enough_cells(arch: dict[str, Any], size: int, cut:
     assert grad_cam.chosen(model, recipe(size)) == Cut(cut, "each")
 
 
+def test_where_pooling_ends_a_level_its_other_blocks_have_the_cells_of_the_level_before() -> None:
+    """24 pixels: 12 cells after the first level, still after the next block, and 6 after that level's end."""
+    config = {"model_type": "vgg", "hidden_sizes": (4, 4, 4), "depths": (1, 2, 2), "num_features": 8}
+    model, _ = pretrained.scratch(config, num_classes=3, image_size=24)
+    assert [model.spec.cells(24, blocks) for blocks in range(1, 6)] == [12, 12, 6, 6, 3]
+    assert grad_cam.chosen(model, recipe(24)) == Cut(4, "each")
+    maps = grad_cam.heatmaps(model, recipe(24), photographs(2, 24), [0, 1])
+    assert maps.shape == (2, 24, 24)
+    assert (maps[:, 0] == maps[:, 1]).all(), "the first of six cells is centred at 1.5 pixels"
+
+
 @pytest.mark.parametrize("name", ["vit", "deit", "deit with teacher"])
 def test_where_the_class_token_goes_on_alone_the_cut_is_before_the_last_block(name: str) -> None:
     model, _ = pretrained.scratch(CONFIGS[name], num_classes=3, image_size=32)
@@ -129,6 +153,15 @@ def test_where_the_class_token_goes_on_alone_the_cut_is_before_the_last_block(na
     assert grad_cam.chosen(model, recipe(32)) == Cut(n - 1, "relative")
     images = photographs(2, 32)
     assert not grad_cam.heatmaps(model, recipe(32), images, [0, 1], cut=Cut(n, "each")).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "way"), [("dinov2", "relative"), ("dinov2 with registers", "relative"), ("convnext", "each")]
+)
+def test_where_the_patches_are_read_the_cut_is_after_all_blocks(name: str, way: str) -> None:
+    """A DINOv2's neck normalises each patch before their mean; that of a ConvNeXt the mean alone."""
+    model, _ = pretrained.scratch({**CONFIGS[name], "patch_size": 4}, num_classes=3, image_size=64)
+    assert grad_cam.chosen(model, recipe(64)) == Cut(len(model.blocks), way)
 
 
 # ---- a network whose maps are known

@@ -56,7 +56,7 @@ def _theirs(
     return torch.relu((values * slopes).sum(dim=1)).numpy()
 
 
-@pytest.mark.parametrize("name", ["resnet-basic", "vit"])
+@pytest.mark.parametrize("name", ["resnet-basic", "vit", "convnext"])
 def test_the_same_maps(name: str) -> None:
     import transformers
 

@@ -13,10 +13,9 @@ from PIL import Image
 from experiments import surgical
 from tests import tiny
 from tests.commands import pictures
-from tl_jax.backbones.anatomy import split
+from tl_jax.backbones.anatomy import part_of, split
 from tl_jax.completion import ConfigError
 from tl_jax.finished import open_run
-from tl_jax.freeze import part_of
 from tl_jax.lab import runner
 from tl_jax.lab.surgical import choose
 

@@ -119,6 +119,15 @@ def test_with_all_that_can_differ(folder, tmp_path):
         assert_same(run, tmp_path / "grid", tmp_path / "alone" / run.name)
 
 
+def test_heads_with_hidden_layers_and_one_unit(folder, tmp_path):
+    head = dict(name="mlp", sizes=(8,), dropout=0.2, output="sigmoid")
+    runs = grid(config(folder, model=dict(pretrained=VIT, head=head)), [LOW, HIGH], [0, 1])
+    said: list[str] = []
+    assert not runner.execute(runs, tmp_path / "grid", say=said.append).failed
+    assert any(line.startswith("4 heads trained in") for line in said)
+    assert_same(runs[3], tmp_path / "grid", tmp_path / "alone")
+
+
 def test_a_head_that_came_with_the_weights_is_pulled_back_to_them(folder, tmp_path):
     """No seed draws anything then."""
     arch = dict(tiny.VIT, num_hidden_layers=1, image_size=24)

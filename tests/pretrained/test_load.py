@@ -19,13 +19,17 @@ from tl_jax.backbones.anatomy import Preprocess
 from tl_jax.pretrained import PretrainedError
 
 SMALL = ("vit", "resnet-basic")
+OTHERS = (
+    *("deit", "deit-teacher", "resnet-bottleneck-odd", "vit-odd"),
+    *("dinov2", "dinov2-odd", "dinov2-registers", "convnext", "convnext-odd"),
+)
 
 
 def images(size: int, channels: int = 3, count: int = 2) -> np.ndarray:
     return np.random.default_rng(0).random((count, size, size, channels), np.float32)
 
 
-@pytest.mark.parametrize("name", [*SMALL, "deit", "deit-teacher", "resnet-bottleneck-odd", "vit-odd"])
+@pytest.mark.parametrize("name", [*SMALL, *OTHERS])
 def test_logits_are_those_of_torch(name: str) -> None:
     model, report = pretrained.load(folders.FIXTURES / name)
     reference = np.load(folders.FIXTURES / name / "reference.npz")
@@ -98,7 +102,7 @@ def test_the_head_stays_while_the_classes_do() -> None:
         pretrained.load(folder, num_classes=0)
 
 
-@pytest.mark.parametrize("name", ["vit-model", "resnet-model"])
+@pytest.mark.parametrize("name", ["vit-model", "resnet-model", "dinov2-model", "convnext-model"])
 def test_a_base_model_gets_a_head_when_classes_are_given(name: str) -> None:
     _, report = pretrained.load(folders.FIXTURES / name, num_classes=2)
     assert {entry.why for entry in report.initialised} == {"the checkpoint has no head"}
@@ -112,6 +116,18 @@ def test_another_image_size_resizes_the_positions() -> None:
     assert model.spec.preprocess.size == (48, 48)
     assert model.spec.config["image_size"] == 48
     assert report.identity == pretrained.load(folders.FIXTURES / "vit")[1].identity
+
+
+def test_a_dinov2_is_made_for_the_pictures_that_its_preprocessor_makes(tmp_path: Path) -> None:
+    """Not for those of its positions, which are interpolated."""
+    folder = folders.copy("dinov2", tmp_path / "copy")
+    folders.edit(folder / "preprocessor_config.json", size={"height": 40, "width": 40})
+    model, _ = pretrained.load(folder)
+    reference = np.load(folders.FIXTURES / "dinov2" / "reference.npz")
+    assert model.spec.config["image_size"] == 40
+    np.testing.assert_allclose(model(reference["large/images"]), reference["large/logits"], atol=1e-5)
+    again, _ = pretrained.load(pretrained.export(model, tmp_path / "out", classes=("a", "b", "c")))
+    folders.assert_same(model, again)
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -49,6 +49,36 @@ HALF = dict(image_mean=[0.5, 0.5, 0.5], image_std=[0.5, 0.5, 0.5])
             ),
             Preprocess((224, 224), resample="bicubic", crop=0.875),
         ),
+        (  # facebook/dinov2-small
+            dict(
+                crop_size={"height": 224, "width": 224},
+                do_center_crop=True,
+                image_processor_type="BitImageProcessor",
+                resample=3,
+                size={"shortest_edge": 256},
+                **IMAGENET,
+            ),
+            Preprocess((224, 224), resample="bicubic", crop=0.875),
+        ),
+        (  # facebook/convnext-tiny-224, as written today
+            dict(
+                crop_pct=0.875,
+                image_processor_type="ConvNextImageProcessor",
+                resample=3,
+                size={"shortest_edge": 224},
+                **IMAGENET,
+            ),
+            Preprocess((224, 224), resample="bicubic", crop=0.875),
+        ),
+        (  # silent on the crop, for which that processor has a default
+            dict(feature_extractor_type="ConvNextFeatureExtractor", resample=3, size=224, **IMAGENET),
+            Preprocess((224, 224), resample="bicubic", crop=0.875),
+        ),
+        (  # facebook/convnext-base-384: larger pictures are not cropped
+            dict(crop_pct=0.875, feature_extractor_type="ConvNextFeatureExtractor", resample=3, size=384)
+            | IMAGENET,
+            Preprocess((384, 384), resample="bicubic"),
+        ),
         (
             dict(size={"shortest_edge": 256}, crop_size=[224, 192], do_center_crop=True, **IMAGENET),
             Preprocess((224, 192), crop=0.75),
@@ -137,6 +167,16 @@ def test_without_a_file_imagenet_is_assumed_and_said(tmp_path: Path) -> None:
     found, notes = read_preprocess(tmp_path, {"image_size": 96})
     assert found == Preprocess((96, 96))
     assert "ImageNet's mean and std are assumed" in notes[0]
+
+
+def test_whose_size_counts(tmp_path: Path) -> None:
+    """That of the pictures, unless the network takes no others than its config says."""
+    size = lambda **options: read_preprocess(tmp_path, {"image_size": 96}, **options)[0].size  # noqa: E731
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(dict(size=80, crop_size=64)))
+    assert size(fixed_size=True) == (96, 96)
+    assert size(fixed_size=False) == (64, 64)
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(IMAGENET))
+    assert size(fixed_size=False) == (96, 96)
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from tests.pretrained import folders
 from tl_jax import pretrained
 from tl_jax.pretrained import PretrainedError
 
-BLOCKS = {"vit": 3, "resnet-basic": 3}
+BLOCKS = {"vit": 3, "resnet-basic": 3, "convnext": 3}
 
 
 def load(name: str, **options):

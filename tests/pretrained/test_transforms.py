@@ -62,6 +62,14 @@ def test_positions_that_are_no_square_cannot_be_resized() -> None:
         positions(2).to_ours([_random(1, 2 + 9, 4)], (1, 1 + 16, 4))
 
 
+def test_antialiased_bicubic_weights() -> None:
+    np.testing.assert_allclose(bicubic(5, 5, antialias=True), np.eye(5), atol=1e-15)
+    # Halfway between two pixels, by hand from Keys' formula with a = -0.5, the kernel twice as wide.
+    taps = np.array([-0.0234375, -0.0703125, 0.2265625, 0.8671875]) / 2
+    row = [0, *taps, *taps[::-1], 0, 0, 0]
+    np.testing.assert_allclose(bicubic(12, 6, antialias=True)[2], row, atol=1e-15)
+
+
 def test_bicubic_weights() -> None:
     np.testing.assert_allclose(bicubic(5, 5), np.eye(5), atol=1e-15)
     for old, new in ((3, 8), (14, 24), (9, 4)):

@@ -63,6 +63,8 @@ class Spec:
     ``features`` is the length of the vector that the neck hands to the head, ``channels`` the number
     of input channels, ``config`` the Hugging Face configuration the backbone was built from. ``text`` is None
     where it reads pictures; else strides, origins, channels and preprocessing say nothing.
+    ``pooled_last``: the last block of a level takes the step to its stride, as where pooling ends it, and not
+    the first one, as in a ResNet.
     """
 
     family: str
@@ -75,10 +77,20 @@ class Spec:
     preprocess: Preprocess = Preprocess()
     text: TextInput | None = None
     config: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
+    pooled_last: bool = False
 
-    def level(self, blocks: int) -> int:
-        """The level at which the first ``blocks`` blocks end, 1 block at least."""
-        return bisect_left(self.levels, blocks)
+    def grid(self, blocks: int) -> tuple[int, float]:
+        """Stride and origin of the map after the first ``blocks`` blocks, 1 block at least."""
+        level = bisect_left(self.levels, blocks)
+        if self.pooled_last and blocks < self.levels[level]:
+            level -= 1
+        return (self.strides[level], self.origins[level]) if level >= 0 else (1, 0.0)
+
+    def cells(self, side: int, blocks: int) -> int:
+        """Cells of that map along a side of a picture of ``side`` pixels: as many as are centred no nearer to
+        the one edge than the first is to the other."""
+        stride, origin = self.grid(blocks)
+        return max(0, int((side - 1 - 2 * origin) // stride) + 1)
 
 
 class Backbone(nnx.Module):
@@ -207,6 +219,11 @@ class Head(nnx.Module):
         if key is not None:
             features = self.dropout(features, rngs=key)
         return self.linear(features)
+
+
+def part_of(path: str) -> str:
+    """The part a parameter's path lies in: "stem", "blocks/7", "neck" or "head"."""
+    return "/".join(path.split("/")[: 2 if path.startswith("blocks/") else 1])
 
 
 def split(model: nnx.Module) -> tuple[nnx.GraphDef, Leaves, Leaves]:

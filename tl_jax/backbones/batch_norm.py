@@ -12,10 +12,12 @@ from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import lax
 
 from tl_jax.backbones import onednn
+from tl_jax.pretrained.rules import Ignore, Rule
 
 Statistics = tuple[jax.Array, jax.Array]
 
@@ -26,8 +28,8 @@ class BatchNorm(nnx.BatchNorm):
     PyTorch's momentum of 0.1 is the weight of the new value; 0.9 here is that of the old one.
     """
 
-    def __init__(self, features: int, *, rngs: nnx.Rngs):
-        super().__init__(features, momentum=0.9, epsilon=1e-5, rngs=rngs)
+    def __init__(self, features: int, *, epsilon: float = 1e-5, rngs: nnx.Rngs):
+        super().__init__(features, momentum=0.9, epsilon=epsilon, rngs=rngs)
 
     def __call__(
         self, x: jax.Array, use_running_average: bool | None = None, *, mask: jax.Array | None = None
@@ -77,3 +79,18 @@ def _backward(epsilon: float, kept: Any, grads: Any) -> tuple[jax.Array, jax.Arr
 
 
 normalised.defvjp(_forward, _backward)
+
+
+def rules(theirs: str, ours: str) -> list[Rule | Ignore]:
+    """How the arrays of a PyTorch BatchNorm become the leaves of a `BatchNorm`, and back."""
+    return [
+        Rule(f"{theirs}.weight", f"{ours}/scale"),
+        Rule(f"{theirs}.bias", f"{ours}/bias"),
+        Rule(f"{theirs}.running_mean", f"{ours}/mean"),
+        Rule(f"{theirs}.running_var", f"{ours}/var"),
+        Ignore(
+            f"{theirs}.num_batches_tracked",
+            "PyTorch counts batches here; it acts only without momentum",
+            np.zeros((), np.int64),
+        ),
+    ]

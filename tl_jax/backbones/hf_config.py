@@ -63,6 +63,12 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 """What ``hidden_act`` may say. "gelu" is the exact one, by the error function."""
 
 
+def normal(scale: float) -> jax.nn.initializers.Initializer:
+    """What ``initializer_range`` asks for: a normal distribution of this standard deviation, cut off at two
+    of them."""
+    return jax.nn.initializers.truncated_normal(scale)
+
+
 class ConfigError(ValueError):
     """A ``config.json`` that describes no network; the message lists every problem."""
 

@@ -41,10 +41,15 @@ def available(*operands: jax.Array) -> bool:
 
 
 def convolve(
-    x: jax.Array, kernel: jax.Array, *, stride: int, padding: tuple[tuple[int, int], tuple[int, int]]
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    stride: int,
+    padding: tuple[tuple[int, int], tuple[int, int]],
+    groups: int = 1,
 ) -> jax.Array:
-    """x (B, h, w, in) with a kernel (k, l, in, out): (B, h', w', out), all float32. ``padding`` is (before,
-    after) of height and width."""
+    """x (B, h, w, in) with a kernel (k, l, in / groups, out): (B, h', w', out), all float32. ``padding`` is
+    (before, after) of height and width."""
     sizes = kernel.shape[:2]
     height, width = (
         (length + sum(pad) - size) // stride + 1
@@ -64,7 +69,7 @@ def convolve(
             "strides": [stride, stride],
             "window_dilations": [1, 1],
         },
-        "feature_groups": 1,
+        "feature_groups": groups,
     }
     out = (x.shape[0], height, width, kernel.shape[3])
     return _call("convolution", {"onednn_conv_config": config}, out, x, kernel)

@@ -2,7 +2,8 @@
 
 He et al. 2015, arXiv:1512.03385, in the layout of ``transformers.ResNetForImageClassification``. Blocks
 are residual blocks, flat over the levels: ResNet-50 has 16, and its levels end after 3, 7, 13 and 16. The
-stem is convolution and max-pooling (stride 4), the neck the mean over the picture.
+stem is convolution and max-pooling (stride 4), the neck the mean over the picture, or as the config chooses
+(`necks`).
 """
 
 from __future__ import annotations
@@ -11,14 +12,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from tl_jax.backbones import hf_config
+from tl_jax.backbones import batch_norm, hf_config, necks
 from tl_jax.backbones.anatomy import Backbone, Carry, Head, Preprocess, Spec
-from tl_jax.backbones.batch_norm import BatchNorm
-from tl_jax.backbones.convolution import Conv, max_pool
+from tl_jax.backbones.convolution import Conv
+from tl_jax.backbones.pooling import max_pool
 from tl_jax.pretrained.rules import Ignore, Rule
 from tl_jax.pretrained.transforms import CONV, FIRST_CONV, LINEAR, Transform
 
@@ -33,6 +33,11 @@ DEFAULTS: dict[str, Any] = {
     "downsample_in_bottleneck": False,
 }
 """What transformers takes where a config says nothing: ResNet-50."""
+
+FIXED_SIZE = False
+"""A ResNet takes any size."""
+
+NECKS = necks.OF_A_MAP
 
 _REDUCTION = 4  # a bottleneck's inner width is a quarter of its outer one
 _STEM_STRIDE = 4
@@ -58,7 +63,7 @@ class ConvNorm(nnx.Module):
 
     def __init__(self, inputs: int, outputs: int, size: int, *, stride: int = 1, rngs: nnx.Rngs):
         self.conv = Conv(inputs, outputs, size, stride=stride, rngs=rngs)
-        self.norm = BatchNorm(outputs, rngs=rngs)
+        self.norm = batch_norm.BatchNorm(outputs, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         # BatchNorm answers in the precision of its statistics, which stay float32.
@@ -111,13 +116,6 @@ class Block(nnx.Module):
         return {**carry, "x": self.act(self.layers[-1](x) + shortcut)}
 
 
-class Neck(nnx.Module):
-    """The mean over the picture: x (B, h, w, c) → (B, c)."""
-
-    def __call__(self, carry: Carry, *, key: jax.Array | None = None) -> jax.Array:
-        return jnp.mean(carry["x"], axis=(1, 2))
-
-
 class ResNet(Backbone):
     """See the module docstring; made by `build`."""
 
@@ -141,7 +139,7 @@ class ResNet(Backbone):
                 for _, _, inputs, width, stride in _chain(config)
             ]
         )
-        self.neck = Neck()
+        self.neck = necks.of_map(spec)
         self.head = Head(spec.features, outputs, dropout=dropout, rngs=rngs)
 
     def feature_map(self, carry: Carry) -> jax.Array:
@@ -165,7 +163,7 @@ def build(
       config: a Hugging Face configuration; what it lacks is that of ResNet-50.
       preprocess: how the pictures were prepared; None is that of ImageNet.
       channels: input channels, if not the config's.
-      image_size: pixels; recorded only, a ResNet takes any size.
+      image_size: pixels; recorded only, a ResNet takes any size, but for the flattened neck.
       outputs: of the head, if not as many as the config has labels.
       dropout: probability, before the head.
       rngs: for the initial weights.
@@ -176,18 +174,22 @@ def build(
     config = _checked(config, channels)
     widths = tuple(config["hidden_sizes"])
     strides = _level_strides(config)
-    spec = Spec(
-        family="resnet",
-        levels=tuple(int(n) for n in np.cumsum(config["depths"])),
-        strides=tuple(int(s) for s in _STEM_STRIDE * np.cumprod(strides)),
-        widths=widths,
-        origins=(0.0,) * len(widths),
-        features=widths[-1],
-        channels=config["num_channels"],
-        preprocess=hf_config.adapted(
-            preprocess or Preprocess(), channels=config["num_channels"], image_size=image_size
-        ),
-        config={**config, "model_type": "resnet", "architectures": ["ResNetForImageClassification"]},
+    spec = necks.fitted(
+        Spec(
+            family="resnet",
+            levels=tuple(int(n) for n in np.cumsum(config["depths"])),
+            strides=tuple(int(s) for s in _STEM_STRIDE * np.cumprod(strides)),
+            widths=widths,
+            origins=(0.0,) * len(widths),
+            features=widths[-1],
+            channels=config["num_channels"],
+            preprocess=hf_config.adapted(
+                preprocess or Preprocess(size=hf_config.pair(config.get("image_size") or 224)),
+                channels=config["num_channels"],
+                image_size=image_size,
+            ),
+            config={**config, "model_type": "resnet", "architectures": ["ResNetForImageClassification"]},
+        )
     )
     outputs = hf_config.outputs(config) if outputs is None else outputs
     return ResNet(config, spec, outputs=outputs, dropout=dropout, rngs=rngs)
@@ -212,18 +214,9 @@ def table(config: Mapping[str, Any]) -> tuple[Rule | Ignore, ...]:
 
 
 def _conv_norm(theirs: str, ours: str, transform: Transform = CONV) -> list[Rule | Ignore]:
-    norm = f"{theirs}.normalization"
     return [
         Rule(f"{theirs}.convolution.weight", f"{ours}/conv/kernel", transform),
-        Rule(f"{norm}.weight", f"{ours}/norm/scale"),
-        Rule(f"{norm}.bias", f"{ours}/norm/bias"),
-        Rule(f"{norm}.running_mean", f"{ours}/norm/mean"),
-        Rule(f"{norm}.running_var", f"{ours}/norm/var"),
-        Ignore(
-            f"{norm}.num_batches_tracked",
-            "PyTorch counts batches here; it acts only without momentum",
-            np.zeros((), np.int64),
-        ),
+        *batch_norm.rules(f"{theirs}.normalization", f"{ours}/norm"),
     ]
 
 

@@ -19,6 +19,8 @@ from flax import nnx
 
 from tl_jax.backbones import hf_config, product
 from tl_jax.backbones.anatomy import Carry
+from tl_jax.backbones.drop import dropped
+from tl_jax.backbones.hf_config import normal
 from tl_jax.backbones.layer_norm import LayerNorm
 from tl_jax.backbones.product import Linear
 
@@ -127,11 +129,12 @@ def layer_norm(config: Mapping[str, Any], rngs: nnx.Rngs) -> LayerNorm:
     return LayerNorm(config["hidden_size"], epsilon=config["layer_norm_eps"], rngs=rngs)
 
 
-def normal(scale: float) -> jax.nn.initializers.Initializer:
-    """A normal distribution of this standard deviation, cut off at two of them."""
-    return nnx.initializers.truncated_normal(scale)
+def quarters(depth: int) -> tuple[int, ...]:
+    """The levels of a network whose blocks all work at one resolution: quarters of its depth."""
+    return tuple(sorted({-(-depth * quarter // 4) for quarter in (1, 2, 3, 4)}))
 
 
-def dropped(dropout: nnx.Dropout, x: jax.Array, key: jax.Array | None) -> jax.Array:
-    """``x`` with dropout, of the module's own rate and mode; unchanged without a key."""
-    return x if key is None else dropout(x, rngs=key)
+def problems(config: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the attention that a completed config asks for."""
+    width, heads = config["hidden_size"], config["num_attention_heads"]
+    return [f"hidden_size={width} is no multiple of num_attention_heads={heads}"] if width % heads else []

@@ -21,10 +21,14 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from tl_jax.backbones import hf_config, product
+from tl_jax.backbones import hf_config, patches, transformer
 from tl_jax.backbones.anatomy import Backbone, Carry, Head, Preprocess, Spec
-from tl_jax.backbones.transformer import Block, dropped, layer_norm, normal
-from tl_jax.pretrained.rules import Ignore, Rule, linear, norm
+from tl_jax.backbones.drop import dropped
+from tl_jax.backbones.hf_config import normal
+from tl_jax.backbones.patches import Patches
+from tl_jax.backbones.transformer import Block, layer_norm, quarters
+from tl_jax.pretrained import lines
+from tl_jax.pretrained.rules import Ignore, Rule
 from tl_jax.pretrained.transforms import FIRST_CONV, MEAN, MEAN_OF_HEADS, positions
 
 DEFAULTS: dict[str, Any] = {
@@ -43,6 +47,9 @@ DEFAULTS: dict[str, Any] = {
     "qkv_bias": True,
 }
 """What transformers takes where a config says nothing: ViT-B/16."""
+
+FIXED_SIZE = True
+"""In transformers, pictures of another size than the config's ``image_size`` are refused unless asked for."""
 
 _TEACHER = "DeiTForImageClassificationWithTeacher"
 
@@ -75,33 +82,13 @@ sizes: dict[str, dict[str, Any]] = {
 """Named configs, as `build` takes them."""
 
 
-class Patches(nnx.Module):
-    """Pictures (B, H, W, channels) → patches projected to (B, h·w, width), row by row.
-
-    ``kernel`` (ph, pw, channels, width) is that of a convolution whose stride is its size, which is a
-    reshape and a matrix product. Pixels beyond the last whole patch are left out.
-    """
-
-    def __init__(self, patch: tuple[int, int], channels: int, width: int, *, scale: float, rngs: nnx.Rngs):
-        self.kernel = nnx.Param(normal(scale)(rngs.params(), (*patch, channels, width)))
-        self.bias = nnx.Param(jnp.zeros((width,)))
-
-    def __call__(self, images: jax.Array) -> jax.Array:
-        kernel = self.kernel[...]
-        ph, pw, channels, width = kernel.shape
-        h, w = images.shape[1] // ph, images.shape[2] // pw
-        cells = images[:, : h * ph, : w * pw].reshape(-1, h, ph, w, pw, channels)
-        cells = cells.transpose(0, 1, 3, 2, 4, 5).reshape(-1, h * w, ph * pw * channels)
-        return product.times(cells, kernel.reshape(-1, width)) + self.bias[...].reshape(1, 1, -1)
-
-
 class Stem(nnx.Module):
     """Patches behind their tokens, with positions: (B, H, W, channels) → x (B, tokens + h·w, width)."""
 
     def __init__(self, config: Mapping[str, Any], *, rngs: nnx.Rngs):
         width, scale = config["hidden_size"], config["initializer_range"]
         patch, channels = hf_config.pair(config["patch_size"]), config["num_channels"]
-        h, w = _grid(config)
+        h, w = patches.grid(config)
         self.image_size = hf_config.pair(config["image_size"])
         self.channels = channels
         self.patch = Patches(patch, channels, width, scale=scale, rngs=rngs)
@@ -114,16 +101,12 @@ class Stem(nnx.Module):
         self.dropout = nnx.Dropout(config["hidden_dropout_prob"])
 
     def __call__(self, inputs: jax.Array, *, key: jax.Array | None = None) -> Carry:
-        if inputs.shape[1:] != (*self.image_size, self.channels):
-            raise ValueError(
-                f"this ViT takes pictures of (height, width, channels) {(*self.image_size, self.channels)}, "
-                f"not {inputs.shape[1:]}: resize them, or build it with another image_size"
-            )
-        patches = self.patch(inputs)
+        patches.refuse_others(inputs, self.image_size, self.channels)
+        cells = self.patch(inputs)
+        batch, h, w, width = cells.shape
         tokens = [self.class_token, self.distillation_token]
-        shape = (patches.shape[0], 1, patches.shape[2])
-        prefix = [jnp.broadcast_to(token[...], shape) for token in tokens if token is not None]
-        x = jnp.concatenate([*prefix, patches], axis=1) + self.positions[...]
+        prefix = [jnp.broadcast_to(token[...], (batch, 1, width)) for token in tokens if token is not None]
+        x = jnp.concatenate([*prefix, cells.reshape(batch, h * w, width)], axis=1) + self.positions[...]
         return {"x": dropped(self.dropout, x, key)}
 
 
@@ -148,7 +131,7 @@ class ViT(Backbone):
         self, config: Mapping[str, Any], spec: Spec, *, outputs: int, dropout: float, rngs: nnx.Rngs
     ):
         self.spec = spec
-        self.grid = _grid(config)
+        self.grid = patches.grid(config)
         self.stem = Stem(config, rngs=rngs)
         self.blocks = nnx.List([Block(config, rngs=rngs) for _ in range(config["num_hidden_layers"])])
         self.neck = Neck(config, rngs=rngs)
@@ -196,7 +179,7 @@ def build(
         config["hidden_size"],
         config["num_hidden_layers"],
     )
-    levels = tuple(sorted({-(-depth * quarter // 4) for quarter in (1, 2, 3, 4)}))
+    levels = quarters(depth)
     architecture = "ViTForImageClassification"
     if config["model_type"] == "deit":
         architecture = _TEACHER if _has_teacher(config) else "DeiTForImageClassification"
@@ -222,35 +205,32 @@ def table(config: Mapping[str, Any]) -> tuple[Rule | Ignore, ...]:
     config = _checked(config, None, None)
     base = f"[{config['model_type']}.]"
     embeddings, layer, block = f"{base}embeddings", f"{base}encoder.layer.{{i}}", "blocks/{i}"
-    lines: list[Rule | Ignore] = [
+    rules: list[Rule | Ignore] = [
         Rule(f"{embeddings}.patch_embeddings.projection.weight", "stem/patch/kernel", FIRST_CONV),
         Rule(f"{embeddings}.patch_embeddings.projection.bias", "stem/patch/bias"),
         Rule(f"{embeddings}.cls_token", "stem/class_token"),
         Rule(f"{embeddings}.position_embeddings", "stem/positions", positions(_tokens(config))),
-        *norm(f"{layer}.layernorm_before", f"{block}/norm1"),
-        *linear(f"{layer}.attention.attention.query", f"{block}/attention/query", bias=config["qkv_bias"]),
-        *linear(f"{layer}.attention.attention.key", f"{block}/attention/key", bias=config["qkv_bias"]),
-        *linear(f"{layer}.attention.attention.value", f"{block}/attention/value", bias=config["qkv_bias"]),
-        *linear(f"{layer}.attention.output.dense", f"{block}/attention/out"),
-        *norm(f"{layer}.layernorm_after", f"{block}/norm2"),
-        *linear(f"{layer}.intermediate.dense", f"{block}/mlp/fc1"),
-        *linear(f"{layer}.output.dense", f"{block}/mlp/fc2"),
-        *norm(f"{base}layernorm", "neck/norm"),
+        *lines.norm(f"{layer}.layernorm_before", f"{block}/norm1"),
+        *lines.attention(f"{layer}.attention", f"{block}/attention", bias=config["qkv_bias"]),
+        *lines.norm(f"{layer}.layernorm_after", f"{block}/norm2"),
+        *lines.linear(f"{layer}.intermediate.dense", f"{block}/mlp/fc1"),
+        *lines.linear(f"{layer}.output.dense", f"{block}/mlp/fc2"),
+        *lines.norm(f"{base}layernorm", "neck/norm"),
         Ignore(f"{embeddings}.mask_token", "used in masked pretraining only"),
         Ignore("decoder.*", "used in masked pretraining only"),
         Ignore(f"{base}pooler.*", "the classifiers of transformers read the token itself, not its pooler"),
     ]
     if _tokens(config) == 2:
-        lines.append(Rule(f"{embeddings}.distillation_token", "stem/distillation_token"))
+        rules.append(Rule(f"{embeddings}.distillation_token", "stem/distillation_token"))
     if _has_teacher(config):
         heads = ("cls_classifier", "distillation_classifier")
-        lines += [
+        rules += [
             Rule(tuple(f"{head}.weight" for head in heads), "head/linear/kernel", MEAN_OF_HEADS),
             Rule(tuple(f"{head}.bias" for head in heads), "head/linear/bias", MEAN),
         ]
     else:
-        lines += linear("classifier", "head/linear")
-    return tuple(lines)
+        rules += lines.linear("classifier", "head/linear")
+    return tuple(rules)
 
 
 def _checked(config: Mapping[str, Any], channels: int | None, image_size: int | None) -> dict[str, Any]:
@@ -258,38 +238,10 @@ def _checked(config: Mapping[str, Any], channels: int | None, image_size: int | 
     config = hf_config.complete(config, DEFAULTS, num_channels=channels, image_size=image_size)
     config.setdefault("model_type", "vit")
     problems = hf_config.problems(config, DEFAULTS)
-    if not problems:
-        # What a config.json says is done as transformers does it; what somebody asks for can be mended.
-        if config["image_size"] != given and (lost := _lost_edge(config)):
-            problems.append(lost)
-        if config["hidden_size"] % config["num_attention_heads"]:
-            problems.append(
-                f"hidden_size={config['hidden_size']} is no multiple of "
-                f"num_attention_heads={config['num_attention_heads']}"
-            )
-        if min(_grid(config)) < 1:
-            problems.append(f"image_size={config['image_size']} is below patch_size={config['patch_size']}")
+    problems = problems or [*patches.problems(config, given=given), *transformer.problems(config)]
     if problems:
         raise hf_config.ConfigError(config["model_type"], problems)
     return config
-
-
-def _lost_edge(config: Mapping[str, Any]) -> str:
-    """A sentence where patches do not cover the picture, or nothing."""
-    sides = zip(hf_config.pair(config["image_size"]), hf_config.pair(config["patch_size"]), strict=True)
-    near = [(side // patch * patch, (side // patch + 1) * patch) for side, patch in sides if side % patch]
-    if not near or not near[0][0]:  # below one patch is another problem
-        return ""
-    return (
-        f"image_size={config['image_size']} is no multiple of patch_size={config['patch_size']}, so "
-        f"pixels beyond the last patch would not be seen; choose {near[0][0]} or {near[0][1]}"
-    )
-
-
-def _grid(config: Mapping[str, Any]) -> tuple[int, int]:
-    """Patches down and across."""
-    (height, width), (ph, pw) = (hf_config.pair(config[name]) for name in ("image_size", "patch_size"))
-    return height // ph, width // pw
 
 
 def _tokens(config: Mapping[str, Any]) -> int:

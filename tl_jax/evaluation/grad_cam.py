@@ -109,7 +109,7 @@ def chosen(model: Backbone, recipe: Recipe) -> Cut:
     reads_all, sees_length = _neck(model, recipe)
     deepest = len(model.blocks) - (not reads_all)
     size = pictures(recipe).size
-    cells = {blocks: size // spec.strides[spec.level(blocks)] for blocks in range(1, deepest + 1)}
+    cells = {blocks: spec.cells(size, blocks) for blocks in range(1, deepest + 1)}
     blocks = max(cells, key=lambda one: (min(cells[one], CELLS), one), default=0)
     return Cut(blocks, "each" if reads_all and sees_length else "relative")
 
@@ -117,10 +117,10 @@ def chosen(model: Backbone, recipe: Recipe) -> Cut:
 def enlarged(maps: np.ndarray, spec: Spec, cut: int, size: int) -> np.ndarray:
     """Maps (n, h, w) of a cut on the picture's pixels, (n, size, size) float32: linear between the pixels on
     which cells are centred, constant beyond the outermost. The hottest becomes 1."""
-    level = spec.level(cut)
+    stride, origin = spec.grid(cut)
 
     def weights(cells: int) -> np.ndarray:
-        centres = spec.origins[level] + spec.strides[level] * np.arange(cells)
+        centres = origin + stride * np.arange(cells)
         return np.stack([np.interp(np.arange(size), centres, one) for one in np.eye(cells)], axis=1)
 
     down, across = map(weights, maps.shape[1:])

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tl_jax.backbones.anatomy import split
+from tl_jax.backbones.anatomy import part_of, split
 from tl_jax.finished import open_run
-from tl_jax.freeze import part_of
 from tl_jax.job import prepare
 from tl_jax.lab import layers, pictures
 from tl_jax.lab.summary import Summary

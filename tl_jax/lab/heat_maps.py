@@ -108,8 +108,7 @@ def known(run: Finished) -> Films:
             f"{where} has seen chest_phantom's pictures resized, and places are known on their own pixels; "
             f"train with --config.data.image_size={chest_phantom.SIZE}"
         )
-    spec = run.model.spec
-    cell = spec.strides[spec.level(chosen(run.model, run.recipe).blocks)]
+    cell, _ = run.model.spec.grid(chosen(run.model, run.recipe).blocks)
     return Films(images, test.groups[rows], np.stack([film.fluid >= FLUID for film in drawn]), cell)
 
 

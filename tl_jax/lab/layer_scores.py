@@ -33,7 +33,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Network:
-    """``leep``: None where the weights came without a head of their own."""
+    """``leep``: None where the weights came without a head of their own, or with one for another neck."""
 
     name: str
     layers: Sequence[Layer]
@@ -89,5 +89,7 @@ def _leep(config: ConfigDict, features: np.ndarray, labels: np.ndarray) -> float
     try:
         own, _ = pretrained.load(model.pretrained, cache_dir=model.cache_dir or None, offline=model.offline)
     except pretrained.PretrainedError:  # there is none in the file; all else has been loaded before
+        return None
+    if own.spec.features != features.shape[1]:  # the config's neck is not the one that this head reads
         return None
     return transferability.leep(jax.nn.softmax(own.head(features), axis=-1), labels)

@@ -20,7 +20,7 @@ def outline(config: ConfigDict) -> Backbone:
     facts = pretrained.inspect(
         model.pretrained, arch=model.arch.to_dict(), cache_dir=model.cache_dir or None, offline=model.offline
     )
-    return pretrained.outline(facts)
+    return pretrained.outline(facts, top=pretrained.top.entries(model.neck, model.head))
 
 
 def blocks(config: ConfigDict) -> int:

@@ -1,4 +1,7 @@
-"""A model as a complete Hugging Face folder, which `load` and transformers (with torch) read back."""
+"""A model as a complete Hugging Face folder, which `load` reads back, and transformers or timm (with torch).
+
+These two know no head but the linear one, and no neck but the family's own: docs/heads.md.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from tl_jax import backbones
+from tl_jax.backbones import heads
 from tl_jax.backbones.anatomy import Backbone, Leaves, Spec, split
-from tl_jax.pretrained import labels
+from tl_jax.pretrained import labels, timm
 from tl_jax.pretrained.errors import PretrainedError
 from tl_jax.pretrained.files import CONFIG, PREPROCESSOR, SAFETENSORS, read_json
 from tl_jax.pretrained.preprocess import to_processor
@@ -84,12 +88,12 @@ def export_leaves(
             "another folder"
         )
     leaves = jax.device_get(leaves)
-    outputs = {leaf.shape[-1] for path, leaf in leaves.items() if path.startswith("head/")}
-    if outputs != {len(classes)}:
-        raise PretrainedError(f"{len(classes)} class names for a head of {sorted(outputs)} outputs")
+    units = leaves["head/linear/bias"].shape[-1]
+    if units != heads.units(spec.config, len(classes)):
+        raise PretrainedError(f"{len(classes)} class names for a head of {units} outputs")
     config = {key: value for key, value in spec.config.items() if key not in _STALE}
-    config = {**labels.renamed(config, classes), "dtype": dtype}
-    arrays = to_theirs(leaves, backbones.family(config).table(config))
+    config = {**labels.renamed(config, classes), **timm.written(spec, classes), "dtype": dtype}
+    arrays = to_theirs(leaves, backbones.table(config))
     with np.errstate(over="ignore"):
         arrays = {
             name: array.astype(jnp.dtype(dtype)) if array.dtype.kind == "f" else array

@@ -10,7 +10,7 @@ from typing import Any
 
 from tl_jax import backbones
 from tl_jax.backbones.anatomy import Preprocess
-from tl_jax.pretrained import hub
+from tl_jax.pretrained import hub, timm
 from tl_jax.pretrained.errors import PretrainedError
 from tl_jax.pretrained.files import CONFIG, read_json, weight_files
 from tl_jax.pretrained.preprocess import fit_channels, read_preprocess, resized
@@ -50,14 +50,14 @@ def inspect(
     if not os.fspath(name_or_folder):
         return from_scratch(pooled(arch or {}, pooling))
     located = hub.locate(name_or_folder, cache_dir=cache_dir, offline=offline)
-    config = pooled(read_json(located.folder / CONFIG), pooling)
-    _check_family(config, str(located.folder / CONFIG))
+    config = pooled(_described(read_json(located.folder / CONFIG), str(located.folder / CONFIG)), pooling)
     if not weight_files(located.folder):
         raise hub.no_weights(str(located.folder), [path.name for path in located.folder.iterdir()])
     if backbones.reads_text(config):
         return Facts(located.folder, located.source, config, Preprocess(), 3)
     channels = _channels(config, str(located.folder / CONFIG))
-    preprocess, notes = read_preprocess(located.folder, config)
+    fixed_size = backbones.family(config).FIXED_SIZE
+    preprocess, notes = read_preprocess(located.folder, config, fixed_size=fixed_size)
     try:
         preprocess = fit_channels(preprocess, channels)
     except PretrainedError as error:
@@ -78,10 +78,10 @@ def from_scratch(arch: Mapping[str, Any]) -> Facts:
             "neither weights nor an architecture: set model.pretrained to a hub id or a folder, or "
             f"model.arch to a Hugging Face config, such as {{'model_type': 'resnet', …}} (known: {known})"
         )
-    _check_family(arch, "model.arch")
+    arch = _described(arch, "model.arch")
     channels = _channels(arch, "model.arch")
     preprocess = resized(Preprocess(), arch.get("image_size"))
-    return Facts(None, "from scratch", dict(arch), fit_channels(preprocess, channels), channels)
+    return Facts(None, "from scratch", arch, fit_channels(preprocess, channels), channels)
 
 
 def _channels(config: Mapping[str, Any], where: str) -> int:
@@ -91,14 +91,11 @@ def _channels(config: Mapping[str, Any], where: str) -> int:
     return given
 
 
-def _check_family(config: Mapping[str, Any], where: str) -> None:
+def _described(config: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The config with the ``model_type`` of a family that there is."""
     try:
+        config = timm.read(config)
         backbones.family(config)
     except ValueError as error:
-        hint = ""
-        if "pretrained_cfg" in config:
-            hint = (
-                f" (timm's layout, architecture {config.get('architecture')!r}: its array names are not "
-                "read; look for the same weights in the layout of transformers)"
-            )
-        raise PretrainedError(f"{where}: {error}{hint}") from error
+        raise PretrainedError(f"{where}: {error}") from error
+    return config

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from tl_jax.backbones.anatomy import Preprocess
+from tl_jax.backbones.anatomy import Preprocess, part_of
 from tl_jax.pretrained.errors import PretrainedError
 from tl_jax.pretrained.files import Arrays
 from tl_jax.pretrained.rules import Ignore, Rule, Translation
@@ -68,8 +68,8 @@ def first_kernel(rules: Iterable[Rule | Ignore]) -> str | None:
 
 
 def _behind(leaves: Mapping[str, np.ndarray], kernel: str) -> list[tuple[str, float]]:
-    """Leaves that can take a constant of the first layer's output, and with which sign."""
-    layer = kernel.rpartition("/")[0]
-    stem = [path for path in leaves if path.startswith("stem/")]
-    biases = [(path, 1.0) for path in stem if path == f"{layer}/bias"]
-    return biases + [(path, -1.0) for path in stem if path.endswith("/mean")]
+    """Leaves of the kernel's own part that can take a constant of its output, and with which sign."""
+    layer, part = kernel.rpartition("/")[0], part_of(kernel)
+    own = [path for path in leaves if part_of(path) == part]
+    biases = [(path, 1.0) for path in own if path == f"{layer}/bias"]
+    return biases + [(path, -1.0) for path in own if path.endswith("/mean")]

@@ -40,7 +40,7 @@ def redrawn(model: Backbone, paths: Collection[str], seeds: Sequence[int]) -> li
 
     @jax.jit
     def initial(key: jax.Array) -> Leaves:
-        made = backbones.family(spec.config).build(
+        made = backbones.build(
             spec.config,
             preprocess=spec.preprocess,
             channels=spec.channels,

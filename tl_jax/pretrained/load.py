@@ -15,6 +15,7 @@ from flax import nnx
 from tl_jax import backbones, compilation
 from tl_jax.backbones.anatomy import Backbone, Leaves, Preprocess, merge, set_mode, split
 from tl_jax.pretrained import facts, files, labels, renewed
+from tl_jax.pretrained import top as tops
 from tl_jax.pretrained.errors import PretrainedError, listed
 from tl_jax.pretrained.gray import first_kernel, fold
 from tl_jax.pretrained.initial import keys
@@ -40,6 +41,7 @@ def load(
     pooling: str = "",
     gray: str = "repeat",
     keep: str = renewed.ALL,
+    top: Mapping[str, Any] | None = None,
     dropout: float = 0.0,
     preprocess: Preprocess | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
@@ -59,6 +61,7 @@ def load(
         folds it into a stem of one channel that computes the same (see `tl_jax.pretrained.gray`).
       keep: ``"all"``, ``"none"``, ``"stem"`` or ``"first K"``: blocks above, neck and head are initialised
         anew, statistics too (see `tl_jax.pretrained.renewed`).
+      top: another neck or head than the checkpoint's own (see `tl_jax.pretrained.top.entries`).
       dropout: probability, before the head.
       preprocess: in the place of the checkpoint's own.
       cache_dir, offline: see `tl_jax.pretrained.hub.locate`.
@@ -76,7 +79,7 @@ def load(
     summed = _stem_is_summed(found.channels, channels, gray)
     names, fresh = labels.wanted(found.config, num_classes, classes)
     colour = fit_channels(preprocess or found.preprocess, found.channels)
-    config = labels.renamed(found.config, names)
+    config = tops.put(top or {}, labels.renamed(found.config, names))
     build = _Build(
         config,
         preprocess=resized(colour, image_size),
@@ -85,13 +88,16 @@ def load(
         dropout=dropout,
         seed=seed,
     )
-    outline = _outline(build, found.source)
-    graph, shapes = _apart(outline)
-    head = [path for path in shapes if path.startswith("head/")]
+    abstract = _outline(build, found.source)
+    graph, shapes = _apart(abstract)
+    own = outline(found) if tops.are_said(found.config, config) else abstract
+    heads = {**_apart(own)[1], **shapes}
+    head = [path for path in heads if path.startswith("head/")]
+    fresh = fresh or tops.why_anew(own.spec, abstract.spec)
     anew = dict.fromkeys(head, fresh) if fresh else {}
-    anew |= renewed.leaves(outline, shapes, keep)
+    anew |= renewed.leaves(abstract, shapes, keep)
     arrays = files.read(found.folder)
-    rules = backbones.family(config).table(config)
+    rules = backbones.table(config)
     lacking = {rule.ours: rule.lacking for rule in rules if isinstance(rule, Rule) and rule.lacking}
     lacking |= dict.fromkeys(head, "the checkpoint has no head")
     headless = num_classes is not None or classes is not None
@@ -104,8 +110,9 @@ def load(
     if not summed:
         _check_channels(found, arrays, translation, rules)
     leaves, notes = translation.leaves, found.notes
-    if summed and keep != renewed.NONE:
-        leaves, note = fold(translation, arrays, rules, colour, outline.spec.preprocess)
+    kernel = first_kernel(rules)
+    if summed and (kernel is None or kernel in leaves):  # drawn anew, it takes one channel as it is
+        leaves, note = fold(translation, arrays, rules, colour, abstract.spec.preprocess)
         notes = (*notes, note)
     given = {path: jnp.asarray(leaf) for path, leaf in leaves.items()}
     model = merge(graph, given, _initial(build, translation.initialised))
@@ -119,6 +126,7 @@ def scratch(
     num_classes: int,
     image_size: int | None = None,
     channels: int | None = None,
+    top: Mapping[str, Any] | None = None,
     dropout: float = 0.0,
     preprocess: Preprocess | None = None,
     seed: int = 0,
@@ -133,7 +141,7 @@ def scratch(
     found = facts.from_scratch(arch)
     chosen = preprocess or found.preprocess
     build = _Build(
-        labels.renamed(arch, labels.default(num_classes)),
+        tops.put(top or {}, labels.renamed(found.config, labels.default(num_classes))),
         preprocess=resized(fit_channels(chosen, channels or found.channels), image_size),
         channels=channels,
         image_size=image_size,
@@ -180,12 +188,17 @@ def load_pretrained(
 
 
 def outline(
-    found: facts.Facts, *, num_classes: int = 2, image_size: int | None = None, channels: int | None = None
+    found: facts.Facts,
+    *,
+    num_classes: int = 2,
+    image_size: int | None = None,
+    channels: int | None = None,
+    top: Mapping[str, Any] | None = None,
 ) -> Backbone:
     """The model of these facts, with shapes in the place of arrays. The rest is as in `scratch`. Raises
     PretrainedError where there can be no such model."""
     build = _Build(
-        labels.renamed(found.config, labels.default(num_classes)),
+        tops.put(top or {}, labels.renamed(found.config, labels.default(num_classes))),
         preprocess=found.preprocess,
         channels=channels,
         image_size=image_size,
@@ -207,7 +220,7 @@ class _Build:
     seed: int
 
     def __call__(self) -> Backbone:
-        model = backbones.family(self.config).build(
+        model = backbones.build(
             self.config,
             preprocess=self.preprocess,
             channels=self.channels,

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from tl_jax.backbones.anatomy import Preprocess
+from tl_jax.pretrained import timm
 from tl_jax.pretrained.errors import PretrainedError
 from tl_jax.pretrained.files import PREPROCESSOR, read_json
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 _FIT = "tl_jax_fit"
+_SIZES = ("size", "crop_size")
 _RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL.Image.Resampling
 _DEFAULTS = {  # processor → mean and std, resample: what transformers assumes where the file is silent
     "vit": (_HALF, 2),
@@ -27,30 +29,34 @@ _DEFAULTS = {  # processor → mean and std, resample: what transformers assumes
 }
 
 
-def read_preprocess(folder: Path, config: Mapping[str, Any]) -> tuple[Preprocess, tuple[str, ...]]:
+def read_preprocess(
+    folder: Path, config: Mapping[str, Any], *, fixed_size: bool = True
+) -> tuple[Preprocess, tuple[str, ...]]:
     """The folder's preprocessing, and notes on what it did not say.
 
     Args:
       folder: a local folder in Hugging Face layout.
-      config: its ``config.json``. Its ``image_size``, where there is one, is what the position
-        embeddings are for, and so comes before the file's size.
+      config: its ``config.json``, which may have an ``image_size``.
+      fixed_size: whether the network takes pictures of that size alone, which then comes before the size
+        that the file says; else it counts where the file says none.
 
     Raises:
       PretrainedError: if ``preprocessor_config.json`` is malformed.
     """
     notes: list[str] = []
+    sized = False
     if (folder / PREPROCESSOR).is_file():
-        where = str(folder / PREPROCESSOR)
-        preprocess = from_processor(read_json(folder / PREPROCESSOR), notes, where)
-    elif isinstance(timm := config.get("pretrained_cfg"), Mapping):
-        preprocess = _from_timm(timm)
+        where, facts = str(folder / PREPROCESSOR), read_json(folder / PREPROCESSOR)
+        preprocess, sized = from_processor(facts, notes, where), not facts.keys().isdisjoint(_SIZES)
+    elif isinstance(facts := config.get("pretrained_cfg"), Mapping):
+        preprocess, sized = timm.from_timm(facts), "input_size" in facts
     else:
         preprocess = Preprocess()
         notes.append(
             f"no {PREPROCESSOR}: ImageNet's mean and std are assumed; the keys preprocess.mean and "
             "preprocess.std say otherwise"
         )
-    return resized(preprocess, config.get("image_size")), tuple(notes)
+    return resized(preprocess, None if sized and not fixed_size else config.get("image_size")), tuple(notes)
 
 
 def resized(preprocess: Preprocess, size: Any) -> Preprocess:
@@ -82,6 +88,8 @@ def from_processor(facts: Mapping[str, Any], notes: list[str], where: str = PREP
     kind = str(facts.get("image_processor_type") or facts.get("feature_extractor_type") or "")
     family = next((name for name in _DEFAULTS if kind.lower().startswith(name)), "convnext")
     (mean, std), resample = _DEFAULTS[family]
+    if kind.lower().startswith("convnext"):
+        facts = {"crop_pct": 224 / 256, **facts}
     try:
         size, crop = _size(facts, convnext=family == "convnext")
         mean, std = _normalisation(facts, mean, std)
@@ -155,17 +163,6 @@ def _normalisation(
     if len(mean) != len(std) or min(std) <= 0:
         raise ValueError(f"image_mean={mean} and image_std={std} do not go together")
     return mean, std
-
-
-def _from_timm(facts: Mapping[str, Any]) -> Preprocess:
-    size = facts.get("input_size", (3, 224, 224))
-    return Preprocess(
-        size=_pair(tuple(size)[1:]),
-        mean=_numbers(facts.get("mean", _IMAGENET[0])),
-        std=_numbers(facts.get("std", _IMAGENET[1])),
-        resample=str(facts.get("interpolation", "bicubic")),
-        crop=float(facts.get("crop_pct") or 1.0),
-    )
 
 
 def _pair(size: Any) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import jax.numpy as jnp
 import numpy as np
 
-from tl_jax.pretrained.transforms import IDENTITY, LINEAR, Transform
+from tl_jax.pretrained.transforms import IDENTITY, Transform
 
 
 class Leaf(Protocol):
@@ -61,17 +61,6 @@ class Ignore:
     theirs: str
     reason: str
     value: np.ndarray | None = None
-
-
-def linear(theirs: str, ours: str, *, bias: bool = True) -> list[Rule | Ignore]:
-    """The lines of PyTorch's ``Linear``."""
-    rules: list[Rule | Ignore] = [Rule(f"{theirs}.weight", f"{ours}/kernel", LINEAR)]
-    return [*rules, Rule(f"{theirs}.bias", f"{ours}/bias")] if bias else rules
-
-
-def norm(theirs: str, ours: str) -> list[Rule | Ignore]:
-    """The lines of PyTorch's ``LayerNorm``."""
-    return [Rule(f"{theirs}.weight", f"{ours}/scale"), Rule(f"{theirs}.bias", f"{ours}/bias")]
 
 
 @dataclass(frozen=True)

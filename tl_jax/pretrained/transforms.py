@@ -74,11 +74,11 @@ MEAN = Transform(
 """The mean; written back as two equal arrays."""
 
 
-def positions(prefix: int) -> Transform:
+def positions(prefix: int, *, antialias: bool = False) -> Transform:
     """Position embeddings (1, prefix + n, d): those of the n patches are resized to the model's grid.
 
-    As ``interpolate_pos_encoding=True`` of transformers does it: bicubic, square grids, the ``prefix``
-    embeddings of class and distillation tokens kept. Nothing happens where the number is right.
+    As transformers interpolates them: `bicubic`, square grids, the ``prefix`` embeddings of class and
+    distillation tokens kept. Nothing happens where the number is right.
     """
 
     def to_ours(arrays: Sequence[np.ndarray], shape: Shape) -> np.ndarray:
@@ -89,7 +89,7 @@ def positions(prefix: int) -> Transform:
         if any(side * side != n - prefix for side, n in zip(sides, (table.shape[1], shape[1]), strict=True)):
             raise ValueError("only square grids of patches can be resized to each other")
         old, new = sides
-        weights = bicubic(old, new).astype(table.dtype)
+        weights = bicubic(old, new, antialias=antialias).astype(table.dtype)
         grid = table[0, prefix:].reshape(old, old, -1)
         grid = np.einsum("ia,jb,abd->ijd", weights, weights, grid, optimize=True)
         return np.concatenate([table[:, :prefix], grid.reshape(1, new * new, -1)], axis=1)
@@ -97,19 +97,27 @@ def positions(prefix: int) -> Transform:
     return Transform("position embeddings", to_ours, lambda leaf: (leaf,))
 
 
-def bicubic(old: int, new: int) -> np.ndarray:
+def bicubic(old: int, new: int, *, antialias: bool = False) -> np.ndarray:
     """Weights (new, old), float64, of bicubic resizing along one axis as PyTorch does it.
 
-    Cubic convolution (Keys 1981) with a = -0.75, pixel centres at half-integers
-    (``align_corners=False``), edges repeated, no smoothing when shrinking.
+    Cubic convolution (Keys 1981), pixel centres at half-integers (``align_corners=False``). Without
+    ``antialias``: a = -0.75, edges repeated, no smoothing when shrinking. With it: a = -0.5, a kernel as
+    many times wider as the picture becomes smaller, and nothing beyond the edges.
     """
-    a = -0.75
-    centre = (np.arange(new) + 0.5) * old / new - 0.5
-    left = np.floor(centre).astype(int)
+    centre = (np.arange(new)[:, None] + 0.5) * old / new - 0.5
+    if antialias:
+        weights = _keys(np.abs(np.arange(old) - centre) / max(old / new, 1.0), -0.5)
+        return weights / weights.sum(axis=1, keepdims=True)
     weights = np.zeros((new, old))
-    for tap in range(-1, 3):
-        x = np.abs(centre - (left + tap))
-        near = ((a + 2) * x - (a + 3)) * x * x + 1
-        far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
-        np.add.at(weights, (np.arange(new), np.clip(left + tap, 0, old - 1)), np.where(x <= 1, near, far))
+    taps = np.floor(centre).astype(int) + np.arange(-1, 3)
+    np.add.at(
+        weights, (np.arange(new)[:, None], np.clip(taps, 0, old - 1)), _keys(np.abs(centre - taps), -0.75)
+    )
     return weights
+
+
+def _keys(x: np.ndarray, a: float) -> np.ndarray:
+    """Keys' kernel of cubic convolution at distances x ≥ 0; zero from 2 on."""
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+    return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
