@@ -19,6 +19,7 @@ from tl_jax.data.texts import TextReader
 from tl_jax.evaluation.decision import positive_class
 from tl_jax.freeze import FreezePlan
 from tl_jax.inputs import Texts, pictures_of
+from tl_jax.pretrained import hub
 from tl_jax.pretrained.tokenizer import TOKENIZER, Tokenizer
 from tl_jax.step import Recipe
 from tl_jax.tasks import classification
@@ -233,7 +234,7 @@ def _tokenizer(config: ConfigDict, facts: pretrained.Facts, text: TextInput) -> 
     folder = facts.folder
     if config.data.tokenizer:
         model = config.model
-        folder = pretrained.hub.locate(
+        folder = hub.locate(
             config.data.tokenizer, cache_dir=model.cache_dir or None, offline=model.offline
         ).folder
     assert folder is not None

@@ -20,7 +20,8 @@ def fog(image: jax.Array, severity: int, key: jax.Array) -> jax.Array:
     """A bright cloud added, and all brought back into range: far from white, near to gray."""
     thick, decay = ((1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4))[severity - 1]
     top = jnp.max(image)
-    cloud = _plasma(key, image.shape[:2], decay)[..., None]
+    height, width, _ = image.shape
+    cloud = _plasma(key, (height, width), decay)[..., None]
     return jnp.clip((image + thick * cloud) * top / (top + thick), 0, 1)
 
 

@@ -28,7 +28,7 @@ class Novelty:
     """
 
     def __init__(self, known: Answered, unknown: Answered) -> None:
-        scores = [-logsumexp(one.logits, axis=-1) for one in (known, unknown)]
+        scores = [-np.asarray(logsumexp(one.logits, axis=-1)) for one in (known, unknown)]
         self._ranking = Ranking(
             np.concatenate(scores), np.repeat([False, True], [len(one) for one in scores])
         )

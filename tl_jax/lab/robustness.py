@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -80,11 +79,11 @@ class Robustness:
     def _errors(self, corruption: str, arm: str, relative: bool) -> np.ndarray:
         """The sum over severities: its value first, then its replicates."""
         every = [one for (name, _), one in self.versions.items() if name == corruption]
-        errors = sum(1 - _with_replicates(one, arm) for one in every)
+        errors = np.sum([1 - _with_replicates(one, arm) for one in every], axis=0)
         return errors - len(every) * (1 - _with_replicates(self.within, arm)) if relative else errors
 
 
-def _with_replicates(compared: Comparison, arm: str) -> Any:
+def _with_replicates(compared: Comparison, arm: str) -> np.ndarray:
     return np.concatenate([[compared.points[arm]["accuracy"]], compared.replicates[arm]["accuracy"]])
 
 
