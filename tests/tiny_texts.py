@@ -31,7 +31,7 @@ ARCH: dict[str, Any] = dict(
 )
 
 
-def make_texts(root: Path, *, train: int = 120, val: int = 24, test: int = 24, seed: int = 0) -> Path:
+def make_texts(root: Path, *, train: int = 96, val: int = 24, test: int = 24, seed: int = 0) -> Path:
     """root/train.csv, val.csv, test.csv with columns text, label and source; 3 to 20 words a text."""
     rng = np.random.default_rng(seed)
     root.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def config(texts: Path, weights: Path, **changes: Any) -> dict[str, Any]:
         "cache": dict(dir=""),
         "stages": [
             dict(name="head", duration="2 epochs", train="head", lr=1e-2),
-            dict(name="all", duration="5 epochs", train="all", lr=1e-2, layer_decay=0.8, weight_decay=0.01),
+            dict(name="all", duration="6 epochs", train="all", lr=1e-2, layer_decay=0.8, weight_decay=0.01),
         ],
         **changes,
     }

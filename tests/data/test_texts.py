@@ -37,7 +37,7 @@ def read(folder, tokenizer, longest=32, **changes):
 
 def test_splits_are_the_files_and_tokens_are_the_words(folder, tokenizer):
     data = read(folder, tokenizer)
-    assert (len(data.train), len(data.val), len(data.test)) == (48, 24, 24)
+    assert (len(data.train), len(data.val), len(data.test)) == (96, 24, 24)
     assert data.classes == ("bad", "good")
     assert data.train.ids[0] == "train/2"
     words = [["[CLS]", *text.split(), "[SEP]"] for text in data.train.columns["text"].tolist()]
@@ -67,10 +67,10 @@ def test_empty_texts_stop_the_run_or_are_passed_over(tmp_path, tokenizer):
     folder = tiny_texts.make_texts(tmp_path / "texts")
     with open(folder / "train.csv", "a") as file:
         file.write('"  ",good,a\n')
-    with pytest.raises(SourceError, match=r"1 text cannot be used:\n  - train/50: it is empty"):
+    with pytest.raises(SourceError, match=r"1 text cannot be used:\n  - train/98: it is empty"):
         read(folder, tokenizer)
     data = read(folder, tokenizer, on_bad_image="skip")
-    assert len(data.train) == 48
+    assert len(data.train) == 96
     assert "skipped 1 text that cannot be used:" in data.notes
 
 

@@ -176,12 +176,9 @@ def load_labelled_by(
 
 def _rows(config: Any, noun: str, *, training: bool = True) -> tuple[Table, list[str]]:
     """The source's table limited to the classes asked for, and its notes."""
+    _check_noun(sources.noun(config) or noun, noun, config)
     table = sources.read(config, training=training)
-    if table.noun != noun:
-        raise SourceError(
-            f"the network reads {noun}s, and data.source={config.source!r} gives {table.noun}s: choose "
-            "another network (model.pretrained), or name the texts (data.columns.text, data.features.text)"
-        )
+    _check_noun(table.noun, noun, config)
     checks.check_table(table)
     notes = [line for line in (table.caveat, *table.notes) if line]
     if config.classes:
@@ -199,6 +196,17 @@ def _rows(config: Any, noun: str, *, training: bool = True) -> tuple[Table, list
             notes.append(f"data.classes leaves out {counted(len(table) - len(rows), noun)}")
             table = _take(table, rows)
     return table, notes
+
+
+def _check_noun(given: str, wanted: str, config: Any) -> None:
+    if given == wanted:
+        return
+    texts = "name the texts' column (data.columns.text with data.source='csv', data.features.text with 'tfds')"
+    pictures = "leave data.columns.text and data.features.text empty"
+    raise SourceError(
+        f"the network reads {wanted}s, and data.source={config.source!r} gives {given}s: choose another "
+        f"network (model.pretrained), or {texts if wanted == 'text' else pictures}"
+    )
 
 
 def _take(table: Table, rows: np.ndarray) -> Table:

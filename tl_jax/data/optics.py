@@ -3,6 +3,7 @@
 
 Levels are those of ImageNet-C. JPEG is its lossy part (ITU-T T.81): the colours' means over 2 × 2 pixels, the
 cosine transform of 8 × 8 pixels, and rounding to the standard's tables. What follows in a file loses nothing.
+Colours are enlarged linearly, as libjpeg does it where it is not told otherwise.
 """
 
 from __future__ import annotations
@@ -63,11 +64,11 @@ def jpeg(image: jax.Array, severity: int, key: jax.Array) -> jax.Array:
     if channels == 1:
         found = _coded(pixels[..., 0] - 128, _LUMINANCE, quality)[..., None] + 128
     else:
-        luminance, *colours = jnp.moveaxis(pixels @ _TO_YCC.T, -1, 0)
+        luminance, *colours = jnp.moveaxis(jnp.round(pixels @ _TO_YCC.T), -1, 0)
         planes = [_coded(luminance - 128, _LUMINANCE, quality) + 128]
         for plane in colours:
             half = plane.reshape(plane.shape[0] // 2, 2, plane.shape[1] // 2, 2).mean(axis=(1, 3))
-            planes.append(jnp.repeat(jnp.repeat(_coded(half, _CHROMINANCE, quality), 2, 0), 2, 1))
+            planes.append(jax.image.resize(_coded(half, _CHROMINANCE, quality), plane.shape, "linear"))
         found = jnp.stack(planes, axis=-1) @ np.linalg.inv(_TO_YCC).astype(np.float32).T
     return jnp.clip(jnp.round(found[:height, :width]) / 255, 0, 1)
 
@@ -124,16 +125,16 @@ def _means(old: int, new: int) -> np.ndarray:
 
 
 def _coded(plane: jax.Array, table: np.ndarray, quality: int) -> jax.Array:
-    """A plane (h, w), both multiples of 8, as decoding finds it again."""
-    scale = 5000 / quality if quality < 50 else 200 - 2 * quality
-    steps = np.clip(np.floor((table * scale + 50) / 100), 1, 255).astype(np.float32)
+    """A plane (h, w), both multiples of 8, of values in -128…127, as decoding finds it again; whole numbers,
+    as files are of."""
+    # libjpeg's scale, in whole numbers, of qualities below 50.
+    steps = np.clip((table * (5000 // quality) + 50) // 100, 1, 255).astype(np.float32)
     height, width = plane.shape
-    blocks = plane.reshape(height // 8, 8, width // 8, 8)
+    blocks = jnp.round(plane).reshape(height // 8, 8, width // 8, 8)
     waves = jnp.einsum("ui,aibj,vj->aubv", _COSINES, blocks, _COSINES, precision="highest")
     waves = jnp.round(waves / steps[None, :, None, :]) * steps[None, :, None, :]
-    return jnp.einsum("ui,aubv,vj->aibj", _COSINES, waves, _COSINES, precision="highest").reshape(
-        height, width
-    )
+    found = jnp.einsum("ui,aubv,vj->aibj", _COSINES, waves, _COSINES, precision="highest")
+    return jnp.clip(jnp.round(found), -128, 127).reshape(height, width)
 
 
 _COSINES = (

@@ -37,10 +37,11 @@ def snow(image: jax.Array, severity: int, key: jax.Array) -> jax.Array:
     )[severity - 1]
     drawn, turned = jax.random.split(key)
     height, width = image.shape[:2]
-    cells = tuple(max(2, round(_SIDE / size * n / max(height, width))) for n in (height, width))
-    flakes = mean + spread * jax.random.normal(drawn, cells)
-    flakes = jax.image.resize(flakes, (height, width), "linear")
-    flakes = jnp.clip(jnp.where(flakes < least, 0, flakes), 0, 1)[..., None]
+    flakes = mean + spread * jax.random.normal(drawn, _grid(image, size))
+    # What passes the threshold depends on how the grid is enlarged, so that is done alike for every canvas.
+    flakes = jax.image.resize(flakes, _grid(image), "linear")
+    flakes = jnp.clip(jnp.where(flakes < least, 0, flakes), 0, 1)
+    flakes = jax.image.resize(flakes, (height, width), "linear")[..., None]
     angle = jnp.deg2rad(jax.random.uniform(turned, minval=45.0, maxval=135.0))
     flakes = along(flakes, angle, length / _SIDE, sharp / _SIDE)
     gray = image.mean(axis=-1, keepdims=True)
@@ -60,8 +61,7 @@ def rain(image: jax.Array, severity: int, key: jax.Array) -> jax.Array:
     )[severity - 1]
     drawn, turned = jax.random.split(key)
     height, width = image.shape[:2]
-    cells = tuple(max(2, round(_SIDE * n / max(height, width))) for n in (height, width))
-    drops = jax.random.bernoulli(drawn, share, cells).astype(jnp.float32)
+    drops = jax.random.bernoulli(drawn, share, _grid(image)).astype(jnp.float32)
     drops = jax.image.resize(drops, (height, width), "linear")[..., None]
     angle = jnp.deg2rad(jax.random.uniform(turned, minval=70.0, maxval=110.0))
     streaks = along(drops, angle, length / _SIDE, length / _SIDE)
@@ -78,7 +78,13 @@ def night(image: jax.Array, severity: int, key: jax.Array) -> jax.Array:
     gamma, photons = ((1.5, 400.0), (2.0, 200.0), (2.6, 100.0), (3.3, 50.0), (4.2, 25.0))[severity - 1]
     dark = image**gamma
     shot, read = jax.random.normal(key, (2, *image.shape))
-    return jnp.clip(dark + jnp.sqrt(dark / photons) * shot + 0.4 / photons**0.5 * 0.2 * read, 0, 1)
+    return jnp.clip(dark + (jnp.sqrt(dark) * shot + 0.08 * read) / photons**0.5, 0, 1)
+
+
+def _grid(image: jax.Array, size: float = 1) -> tuple[int, int]:
+    """The shape of a grid over a picture whose cells are ``size`` pixels of one with a side of 224."""
+    height, width = (max(2, round(_SIDE / size * n / max(image.shape[:2]))) for n in image.shape[:2])
+    return height, width
 
 
 def _plasma(key: jax.Array, shape: tuple[int, int], decay: float) -> jax.Array:
