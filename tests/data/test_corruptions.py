@@ -140,8 +140,8 @@ def test_a_config_may_name_all_of_them():
 @pytest.mark.parametrize("kind", ["gray", "colour"])
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_jpeg_loses_what_a_real_file_loses(kind, severity, photograph):
-    """Against Pillow's encoder and decoder. They calculate in whole numbers, so that a wave halfway between two
-    steps may be rounded the other way, which moves its whole block: most pixels agree, not all."""
+    """Against Pillow's encoder and decoder. They calculate in whole numbers, so that a wave halfway between
+    two steps may be rounded the other way, which moves its whole block: most pixels agree, not all."""
     picture = (pixels(photograph, kind) * 255).round().astype(np.uint8)[:104, :99]
     file = io.BytesIO()
     quality = (25, 18, 15, 10, 7)[severity - 1]

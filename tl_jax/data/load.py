@@ -201,7 +201,7 @@ def _rows(config: Any, noun: str, *, training: bool = True) -> tuple[Table, list
 def _check_noun(given: str, wanted: str, config: Any) -> None:
     if given == wanted:
         return
-    texts = "name the texts' column (data.columns.text with data.source='csv', data.features.text with 'tfds')"
+    texts = "name their column: data.columns.text with data.source='csv', data.features.text with 'tfds'"
     pictures = "leave data.columns.text and data.features.text empty"
     raise SourceError(
         f"the network reads {wanted}s, and data.source={config.source!r} gives {given}s: choose another "
