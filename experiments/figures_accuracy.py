@@ -19,6 +19,7 @@ from tl_jax import load_pretrained
 from tl_jax.backbones.anatomy import split
 from tl_jax.data import figures
 from tl_jax.data.examples import Split
+from tl_jax.inputs import pictures_of
 from tl_jax.predictor import Predictor
 from tl_jax.sharding import make_mesh, replicate
 from tl_jax.step import Recipe
@@ -42,10 +43,7 @@ def decide(pictures: Split) -> np.ndarray:
     ours = figures.CLASSES
     theirs = np.array([ours.index(names[str(i)]) for i in range(len(ours))])
     mesh = make_mesh(1, 1, 1)
-    facts = model.spec.preprocess
-    recipe = Recipe(
-        TASKS["classification"], len(ours), figures.SIZE, model.spec.channels, facts.mean, facts.std
-    )
+    recipe = Recipe(TASKS["classification"], len(ours), pictures_of(model.spec, figures.SIZE))
     _, params, stats = split(model)
     logits = Predictor(model, recipe, mesh).logits(
         replicate(params, mesh), replicate(stats, mesh), pictures, 250

@@ -14,22 +14,16 @@ from tests.toy import toy
 from tl_jax import defaults, optim, sharding, step
 from tl_jax.backbones.anatomy import merge, set_mode, split
 from tl_jax.freeze import plan
+from tl_jax.inputs import Pictures
 from tl_jax.tasks import TASKS
 
 N, SIZE = 16, 8
 
 
-def recipe(**changes):
-    settings = dict(
-        task=TASKS["classification"],
-        classes=2,
-        size=SIZE,
-        channels=3,
-        mean=(0.5,) * 3,
-        std=(0.5,) * 3,
-        augment=defaults.augment(),
-    )
-    return step.Recipe(**{**settings, **changes})
+def recipe(*, augment=None, **changes):
+    half = (0.5,) * 3
+    pictures = Pictures(SIZE, 3, half, half, augment or defaults.augment())
+    return step.Recipe(**{**dict(task=TASKS["classification"], classes=2, input=pictures), **changes})
 
 
 @pytest.fixture(scope="module")

@@ -43,9 +43,9 @@ def data() -> dict[str, Any]:
         source="folder",  # "folder" | "csv" | "tfds" | "dicom", or a callable(config.data) → Table
         root="",  # the folder; for csv: what paths are relative to ("" = the manifest's folder)
         manifest="",  # csv, dicom: the table's file
-        columns=dict(path="path", label="label", group="", split=""),  # csv: names; "" = none such
+        columns=dict(path="path", text="", label="label", group="", split=""),  # csv: names; "" = none such
         name="",  # tfds: data set, with optional /config and :version
-        features=dict(image="image", label="label", group="", id=""),  # tfds: names; "" = none
+        features=dict(image="image", text="", label="label", group="", id=""),  # tfds: names; "" = none
         group="",  # regular expression on the id; its first group, or whole match, names the patient
         classes=(),  # keep these only, in this order; () = all, sorted
         fractions=dict(val=0.15, test=0.15),  # where no split is given
@@ -60,6 +60,8 @@ def data() -> dict[str, Any]:
         image_size=0,  # pixels, side of what the network sees; 0 = what the weights were made with
         canvas=0,  # pixels, side of what is kept for augmentation; 0 = chosen (8/7 of image_size)
         fit="squash",  # "squash" | "pad" | "crop": how a picture meets the square
+        tokenizer="",  # texts: folder or hub id with a tokenizer.json; "" = that of the weights
+        max_tokens=0,  # texts: longer ones are cut; 0 = as many as the network reads
         window=(),  # dicom: (centre, width); () = the file's own, else its full range
         shift=shift(),
         device_budget=2_000_000_000,  # bytes of pictures kept on the device; above: streamed, always with 0
@@ -104,12 +106,24 @@ def model() -> dict[str, Any]:
         pretrained="",  # hub id[@revision], folder, workdir of a run, "embedded"; "" = from scratch
         arch={},  # from scratch: a Hugging Face config, such as {"model_type": "resnet", …}
         keep="all",  # of the weights: "all" | "none" | "stem" | "first K" blocks; above, they are drawn anew
+        pooling="",  # texts: "pooler" | "first" | "mean" | "last"; "" = as the weights' own classifier does
         gray="repeat",  # gray pictures, colour stem: "repeat" the channel | "sum" the kernel
         neck="",  # over a map: "pooled", its mean | "flatten", all of it | "" = the weights' own
         head=head(),
         dropout=0.0,  # before the head
+        lora=lora(),
         cache_dir="",  # of downloads; "" = the hub client's own
         offline=False,
+    )
+
+
+def lora() -> dict[str, Any]:
+    """Small updates beside linear layers that stay as they are (Hu et al. 2021); `train="lora"` trains
+    them."""
+    return dict(
+        rank=0,  # 0 = none
+        alpha=16.0,  # an update counts alpha / rank
+        on=r".*/attention/(query|value|qkv)",  # regular expression that must match a layer's whole path
     )
 
 
@@ -135,7 +149,7 @@ def stage() -> dict[str, Any]:
     return dict(
         name="",
         duration="1 epochs",
-        train="all",  # "head" | "last K" | "level K" | "all" | "norms" | "biases"
+        train="all",  # "head" | "last K" | "level K" | "all" | "norms" | "biases" | "lora"
         rules=[],  # ordered dicts, first match wins, before `train`: see rule()
         optimizer="adamw",  # "adamw" | "adam" | "sgd"
         momentum=0.9,  # sgd

@@ -65,11 +65,11 @@ def main(argv: list[str]) -> int:
     if not any("config.data.classes" in argument for argument in sets):
         _limit_to_known(settings, run.classes)
     use_cache(config.compilation_cache)
-    pictures, notes = data.load_labelled(settings, classes=run.classes, **run.reading, say=print)
+    pictures, notes = data.load_labelled_by(run.reader(), settings, classes=run.classes, say=print)
     for line in notes:
         print(line)
     if not any("config.data." in argument and "data.shift." not in argument for argument in sets):
-        print("note: these are the run's own pictures, those it was trained on and tuned by among them")
+        print(f"note: these are the run's own {run.noun}s, those it was trained on and tuned by among them")
     groups = subgroups.find(pictures, parsed.flags.by)
     logits = run.logits(pictures, config.evaluation.batch_size)
 
@@ -85,7 +85,7 @@ def main(argv: list[str]) -> int:
 
     overall = measure(slice(None))
     by = {column: {name: measure(rows) for name, rows in values.items()} for column, values in groups.items()}
-    print(f"{len(pictures)} pictures, measured with the run's own calibration and threshold:")
+    print(f"{len(pictures)} {run.noun}s, measured with the run's own calibration and threshold:")
     print(evaluation.format_table(overall))
     for column, values in by.items():
         print(subgroups.table(column, values))

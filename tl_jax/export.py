@@ -28,8 +28,10 @@ def main(argv: list[str]) -> int:
     output, run = outputs.folder(parsed.flags.output), open_run(parsed.workdir)
     if output.resolve() == run.workdir.model.resolve():
         raise ValueError(f"--output={output} is the run's own model; choose another folder")
-    pretrained.export(run.model, output, classes=run.classes, dtype=parsed.flags.dtype)
-    print(f"{parsed.flags.output}: config.json, model.safetensors, preprocessor_config.json")
+    pretrained.export(
+        run.model, output, classes=run.classes, dtype=parsed.flags.dtype, tokenizer=run.tokenizer
+    )
+    print(f"{parsed.flags.output}: {', '.join(sorted(path.name for path in output.iterdir()))}")
     return 0
 
 

@@ -68,7 +68,9 @@ def main(argv: list[str]) -> int:
             "groups": np.concatenate([pictures.groups for pictures in parts.values()]),
         }
     save(output, arrays)
-    print(f"{options.output}: {options.layer} of {len(arrays['ids'])} pictures, {arrays['features'].shape}")
+    print(
+        f"{options.output}: {options.layer} of {len(arrays['ids'])} {run.noun}s, {arrays['features'].shape}"
+    )
     return 0
 
 
@@ -83,10 +85,14 @@ def own_pictures(run: Finished) -> dict[str, Split]:
 
     own = run.data()
     if own.fingerprint != run.fingerprint:
-        print("the pictures, labels or splits are not the same as when the run was trained", file=sys.stderr)
+        print(
+            f"the {run.noun}s, labels or splits are not the same as when the run was trained", file=sys.stderr
+        )
     parts = {"train": own.train, "val": own.val, "test": own.test}
-    how = {**run.reading, "channels": run.recipe.channels}
-    if own.train.images.shape[1] != how["image_size"]:  # on a canvas, larger than what the network sees
+    if run.tokenizer is None and own.train.images.shape[1] != run.reading["size"]:
+        # They are on a canvas, larger than what the network sees.
+        how = {name: run.reading[name] for name in ("resample", "at_least")}
+        how |= dict(image_size=run.reading["size"], channels=run.model.spec.channels)
         everything, _ = data.load_labelled(run.config.data, classes=own.classes, **how)
         row = {name: i for i, name in enumerate(everything.ids.tolist())}
         rows = np.array([row[name] for name in own.train.ids.tolist()])
@@ -101,11 +107,9 @@ def layer_function(model: Any, recipe: Any, layer: str, *, pool: bool) -> Callab
     Raises ValueError, naming the layers there are.
     """
     import jax
-    import jax.numpy as jnp
 
     from tl_jax.backbones.anatomy import inference_graph, merge, run, split
     from tl_jax.predictor import each_shape
-    from tl_jax.step import inputs
 
     part, _, number = layer.partition("/")
     n = len(model.blocks)
@@ -118,12 +122,11 @@ def layer_function(model: Any, recipe: Any, layer: str, *, pool: bool) -> Callab
 
     def apply(params: Any, stats: Any, images: jax.Array) -> jax.Array:
         network = merge(graph, params, stats)
-        carry, _ = run(network, network.stem(inputs(images, recipe)), stop=stop)
+        carry, _ = run(network, network.stem(recipe.input.network(images)), stop=stop)
         if layer in ("neck", "head"):
             features = network.neck(carry)
             return features if layer == "neck" else recipe.task.logits(network.head(features))
-        features = network.feature_map(carry)
-        return jnp.mean(features, axis=(1, 2)) if pool else features
+        return network.mean(carry) if pool else network.feature_map(carry)
 
     return each_shape(apply, params, stats)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tl_jax import evaluation, pretrained, processes
+from tl_jax import evaluation, lora, pretrained, processes
 from tl_jax.backbones.anatomy import Backbone, Leaves, merge, split
 from tl_jax.data import Split
 from tl_jax.evaluation import Decision
@@ -38,7 +38,13 @@ def finish(job: Job, workdir: Workdir, leaves: Leaves, logits: Mapping[str, np.n
         text = predictions(pictures, logits[name], classes, decision)
         write_text(workdir.predictions(name), text)
     if processes.is_first():
-        pretrained.export_leaves(job.model.spec, leaves, workdir.model, classes=classes)
+        pretrained.export_leaves(
+            job.model.spec,
+            lora.merged(job.model, leaves),
+            workdir.model,
+            classes=classes,
+            tokenizer=job.tokenizer.path if job.tokenizer else None,
+        )
     return {**measures, "decision": decision.to_dict(), "classes": list(classes)}
 
 

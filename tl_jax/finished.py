@@ -16,9 +16,13 @@ from ml_collections import ConfigDict
 from tl_jax import config as configs
 from tl_jax import pretrained, sharding, tasks
 from tl_jax.backbones.anatomy import Backbone, split
-from tl_jax.data import Data, Split, augment, load
+from tl_jax.data import Data, Split, augment, load_by, unlabelled
+from tl_jax.data.reading import PictureReader, Reader
+from tl_jax.data.texts import TextReader
 from tl_jax.evaluation import Decision
+from tl_jax.inputs import Texts, pictures_of
 from tl_jax.predictor import Predictor
+from tl_jax.pretrained.tokenizer import TOKENIZER, Tokenizer
 from tl_jax.step import Recipe
 from tl_jax.workdir import Workdir, WorkdirError
 
@@ -27,8 +31,7 @@ from tl_jax.workdir import Workdir, WorkdirError
 class Finished:
     """What `open_run` gives: the run's config, its result.json, its calibration and threshold, its network.
 
-    ``reading`` are the arguments of `data.load_labelled` and `data.unlabelled.load_unlabelled` with which
-    pictures become what the network was shown in training."""
+    ``reading`` is what result.json says of how examples were read."""
 
     workdir: Workdir
     config: ConfigDict
@@ -53,10 +56,41 @@ class Finished:
     def data(self, say: Callable[[str], None] = lambda line: None) -> Data:
         """The run's own data, read again as training read them. They are the same if the fingerprint is that
         of the result. Raises SourceError."""
-        how = {name: value for name, value in self.reading.items() if name != "at_least"}
-        how["channels"] = self.recipe.channels  # as the run itself loaded them: gray stays gray unasked
+        return load_by(self.reader(training=True), self.config.data, say)
+
+    def reader(self, *, training: bool = False) -> Reader:
+        """Reads examples as the network was shown them at evaluation; ``training``: the run's own splits, as
+        training read them."""
+        if self.tokenizer is not None:
+            return TextReader(Tokenizer(self.tokenizer), self.reading["longest"])
+        size, resample = self.reading["size"], self.reading["resample"]
+        if not training:
+            channels, at_least = self.reading["channels"], self.reading["at_least"]
+            return PictureReader(size, channels, resample, at_least=at_least)
+        # As the run itself loaded them: gray stays gray unasked.
         moved = augment.moves_pixels(self.config.augment)
-        return load(self.config.data, **how, augmented=moved, say=say)
+        return PictureReader(size, self.model.spec.channels, resample, augmented=moved)
+
+    def unlabelled(
+        self, source: str, say: Callable[[str], None] = lambda line: None
+    ) -> tuple[Split, tuple[str, ...], tuple[str, ...]]:
+        """The examples of a file or folder that nobody has labelled; what is wrong with the bad ones; notes.
+        See `tl_jax.data.unlabelled`."""
+        if self.tokenizer is not None:
+            return unlabelled.load_texts(source, self.config.data, self.reader(), say=say)
+        how = {name: self.reading[name] for name in ("channels", "resample", "at_least")}
+        size = self.reading["size"]
+        return unlabelled.load_unlabelled(source, self.config.data, image_size=size, **how, say=say)
+
+    @property
+    def noun(self) -> str:
+        """What an example is: "picture" or "text"."""
+        return self.reader().noun
+
+    @property
+    def tokenizer(self) -> Path | None:
+        """The file of a run that reads texts."""
+        return None if self.model.spec.text is None else self.workdir.model / TOKENIZER
 
     @property
     def fingerprint(self) -> str:
@@ -79,10 +113,7 @@ def open_run(workdir: str | Path) -> Finished:
     recipe = Recipe(
         task=tasks.find(config.task),
         classes=len(result["classes"]),
-        size=how["size"],
-        channels=spec.channels,
-        mean=spec.preprocess.mean,
-        std=spec.preprocess.std,
+        input=pictures_of(spec, how["size"]) if spec.text is None else Texts(how["longest"]),
         precision=config.precision,
     )
     return Finished(
@@ -94,12 +125,7 @@ def open_run(workdir: str | Path) -> Finished:
         model=model,
         recipe=recipe,
         mesh=sharding.make_mesh(1, 1, 1),
-        reading=dict(
-            image_size=how["size"],
-            channels=how["channels"],
-            resample=how["resample"],
-            at_least=how["at_least"],
-        ),
+        reading=how,
     )
 
 

@@ -20,13 +20,17 @@ from typing import Any, TypeVar
 
 from flax import nnx
 
+from tl_jax import lora
 from tl_jax.backbones.anatomy import Backbone, part_of, set_mode, split
+
+PRESETS = ("head", "last K", "level K", "all", "norms", "biases", "lora")
+"""What ``train`` may say."""
 
 FROZEN = "frozen"
 """The label of every leaf that is not trained."""
 
 _NORMS = (nnx.BatchNorm, nnx.LayerNorm, nnx.GroupNorm, nnx.RMSNorm)
-_DECAYED = ("kernel", "embedding")
+_DECAYED = ("kernel", "embedding", lora.A, lora.B)
 T = TypeVar("T")
 
 
@@ -196,6 +200,11 @@ def _preset(model: Backbone, name: str, params: Mapping[str, Any]) -> set[str]:
         return chosen | {path for path in params if part_of(path) == "head"}
     if name == "all":
         return set(params)
+    if name == "lora":
+        updates = {path for path in params if lora.is_update(path)}
+        if not updates:
+            raise PlanError("train='lora': this network has no updates to train; set model.lora.rank")
+        return updates | {path for path in params if part_of(path) == "head"}
     if name == "head":
         return {path for path in params if part_of(path) == "head"}
     if word == "last" and number.isdigit():
@@ -207,7 +216,7 @@ def _preset(model: Backbone, name: str, params: Mapping[str, Any]) -> set[str]:
             raise PlanError(f"train={name!r}: this network has {len(levels)} levels, so K is 1…{len(levels)}")
         first = (0, *levels)[int(number) - 1]
     else:
-        raise PlanError(f"train={name!r} is none of 'head', 'last K', 'level K', 'all', 'norms', 'biases'")
+        raise PlanError(f"train={name!r} is none of {', '.join(map(repr, PRESETS))}")
     return {path for path in params if model.depth(path) > first}
 
 

@@ -12,11 +12,15 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from tl_jax import data as data_room
-from tl_jax import duration, freeze, pretrained, sharding, tasks
-from tl_jax.backbones.anatomy import Backbone, Preprocess, split
+from tl_jax import duration, freeze, lora, pretrained, sharding, tasks
+from tl_jax.backbones.anatomy import Backbone, Preprocess, TextInput, split
 from tl_jax.data import augment
+from tl_jax.data.texts import TextReader
 from tl_jax.evaluation.decision import positive_class
 from tl_jax.freeze import FreezePlan
+from tl_jax.inputs import Texts, pictures_of
+from tl_jax.pretrained import hub
+from tl_jax.pretrained.tokenizer import TOKENIZER, Tokenizer
 from tl_jax.step import Recipe
 from tl_jax.tasks import classification
 
@@ -39,7 +43,7 @@ class Job:
 
     ``base_params`` and ``base_stats`` are the starting weights, on the host; ``pretrained_paths``
     those of them that a checkpoint gave; ``class_weights`` (K,) float32; ``durations`` the planned steps of
-    each stage.
+    each stage; ``tokenizer`` of texts, None for pictures.
     """
 
     config: ConfigDict
@@ -55,6 +59,7 @@ class Job:
     pretrained_paths: frozenset[str]
     class_weights: np.ndarray
     resample: str
+    tokenizer: Tokenizer | None = None
 
     @property
     def positive(self) -> int:
@@ -64,6 +69,19 @@ class Job:
     @property
     def outline(self) -> Outline:
         return Outline(self.config, self.plans, self.mesh, self.base_params, self.base_stats)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """What a later command needs to know to read examples as this job does, for result.json."""
+        if isinstance(self.recipe.input, Texts):
+            return {"longest": self.recipe.input.longest}
+        return {
+            "size": self.recipe.input.size,
+            "channels": self.data.channels,
+            "at_least": self.data.at_least,
+            "fit": self.config.data.fit,
+            "resample": self.resample,
+        }
 
     def steps(self, text: str, total: int | None = None) -> int:
         """A duration of this job's config in steps."""
@@ -94,28 +112,43 @@ def prepare(
     if config.mesh.data == 0 and mesh.size < jax.device_count():
         say(f"note: {mesh.size} of {jax.device_count()} devices are used, as no more divide {rows} pictures")
     name, arch = config.model.pretrained, config.model.arch.to_dict()
+    pooling = config.model.pooling
     facts = pretrained.inspect(
-        name, arch=arch, cache_dir=config.model.cache_dir or None, offline=config.model.offline
+        name,
+        arch=arch,
+        pooling=pooling,
+        cache_dir=config.model.cache_dir or None,
+        offline=config.model.offline,
     )
     top = pretrained.top.entries(config.model.neck, config.model.head)
     outline = pretrained.outline(facts, top=top)
+    lora.add(outline, config.model.lora)
     pretrained.renewed.check(outline, config.model.keep)
+    if pooling and outline.spec.text is None:
+        raise ValueError(
+            f"model.pooling={pooling!r} is for networks that read texts, and this one sees pictures"
+        )
     sharding.refuse_idle(split(outline)[1], mesh)
     plans = make_plans(outline, config.stages)
     for note in idle_settings(config.stages):
         say(note)
     preprocess = overridden(facts.preprocess, config.preprocess, config.data.fit)
-    size = config.data.image_size or preprocess.size[0]
-    if not config.data.image_size and preprocess.size[0] != preprocess.size[1]:
-        say(f"note: the weights were made at {preprocess.size} (height, width); {size} × {size} is used")
-    data = data_room.load(
-        config.data,
-        image_size=size,
-        channels=facts.channels,
-        resample=preprocess.resample,
-        augmented=augment.moves_pixels(config.augment),
-        say=say,
-    )
+    size, tokenizer = 0, None
+    if outline.spec.text is not None:
+        tokenizer, longest = _tokenizer(config, facts, outline.spec.text)
+        data = data_room.load_by(TextReader(tokenizer, longest), config.data, say)
+    else:
+        size, longest = config.data.image_size or preprocess.size[0], 0
+        if not config.data.image_size and preprocess.size[0] != preprocess.size[1]:
+            say(f"note: the weights were made at {preprocess.size} (height, width); {size} × {size} is used")
+        data = data_room.load(
+            config.data,
+            image_size=size,
+            channels=facts.channels,
+            resample=preprocess.resample,
+            augmented=augment.moves_pixels(config.augment),
+            say=say,
+        )
     for note in data.notes:
         say(note)
     positive_class(config.evaluation.positive, data.classes)
@@ -127,34 +160,35 @@ def prepare(
     dropout, seed = config.model.dropout, config.seed
     outputs = task.outputs(len(data.classes))
     if ahead is not None:
-        coming = pretrained.outline(facts, num_classes=outputs, image_size=size, channels=channels, top=top)
+        seen = {} if tokenizer else dict(image_size=size, channels=channels)
+        coming = pretrained.outline(facts, num_classes=outputs, top=top, **seen)
+        lora.add(coming, config.model.lora)
         _, params, stats = split(coming)
         ahead(Outline(config, plans, mesh, params, stats))
-    common: dict[str, Any] = dict(image_size=size, channels=channels, top=top, dropout=dropout, seed=seed)
+    common: dict[str, Any] = dict(top=top, dropout=dropout, seed=seed)
+    if tokenizer is None:
+        common |= dict(image_size=size, channels=channels, preprocess=preprocess)
     if facts.folder is not None:
         model, report = pretrained.load(
             facts.folder,
             num_classes=outputs,
             classes=data.classes,
+            pooling=pooling,
             gray=config.model.gray,
             keep=config.model.keep,
-            preprocess=preprocess,
             **common,
         )
     else:
-        model, report = pretrained.scratch(arch, num_classes=outputs, preprocess=preprocess, **common)
+        model, report = pretrained.scratch(dict(facts.config), num_classes=outputs, **common)
+    lora.add(model, config.model.lora, seed=seed)
     _, params, stats = split(model)
     spec = model.spec
     recipe = Recipe(
         task=task,
         classes=len(data.classes),
-        size=size,
-        channels=spec.channels,
-        mean=spec.preprocess.mean,
-        std=spec.preprocess.std,
+        input=Texts(longest) if tokenizer else pictures_of(spec, size, config.augment.to_dict()),
         label_smoothing=config.loss.label_smoothing,
         precision=config.precision,
-        augment=config.augment.to_dict(),
     )
     durations = duration.stage_steps(
         [stage.duration for stage in config.stages], n=len(data.train), batch_size=config.batch_size
@@ -175,7 +209,44 @@ def prepare(
         pretrained_paths=report.loaded_paths,
         class_weights=weights,
         resample=preprocess.resample,
+        tokenizer=tokenizer,
     )
+
+
+def _tokenizer(config: ConfigDict, facts: pretrained.Facts, text: TextInput) -> tuple[Tokenizer, int]:
+    """What makes tokens of texts, and how many of a text there may be."""
+    problems = [f"{key} is for pictures, and the network reads texts" for key in text_problems(config)]
+    keys = {"csv": "data.columns.text", "tfds": "data.features.text"}
+    if config.data.source == "folder":
+        problems.append("data.source='folder' gives pictures, and the network reads texts: take 'csv'")
+    elif (key := keys.get(config.data.source)) and not config.data[key.split(".")[1]].text:
+        problems.append(f"{key} is empty, and the network reads texts: it must name what holds them")
+    if config.data.max_tokens > text.longest:
+        problems.append(
+            f"data.max_tokens={config.data.max_tokens} is more than the {text.longest} that the network reads"
+        )
+    if not config.data.tokenizer and facts.folder is None:
+        problems.append(
+            "data.tokenizer is empty, and a network from scratch has none: name a folder or hub id"
+        )
+    if problems:
+        raise ValueError("\n".join(problems))
+    folder = facts.folder
+    if config.data.tokenizer:
+        model = config.model
+        folder = hub.locate(
+            config.data.tokenizer, cache_dir=model.cache_dir or None, offline=model.offline
+        ).folder
+    assert folder is not None
+    tokenizer = Tokenizer(folder / TOKENIZER)
+    tokenizer.check(text.vocabulary, facts.source)
+    return tokenizer, config.data.max_tokens or text.longest
+
+
+def text_problems(config: ConfigDict) -> list[str]:
+    """Keys of the config that are set and mean nothing for texts."""
+    found = ["data.image_size"] if config.data.image_size else []
+    return [*found, *(["augment"] if augment.changes(config.augment) else [])]
 
 
 def make_plans(model: Backbone, stages: Sequence[Any]) -> tuple[FreezePlan, ...]:

@@ -22,7 +22,7 @@ from tl_jax.evaluation import Decision
 from tl_jax.text_table import aligned, comma_separated
 from tl_jax.workdir import Workdir, WorkdirError
 
-RANKED = ("auroc", "average_precision")
+RANKED = ("auroc", "average_precision", "sensitivity_at_95_specificity")
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 [--heatmaps=FOLDER]``
 
 Calibrated probabilities and the decision of a finished run for new pictures (DICOM too), prepared as in
-training. The CSV file has a row for each picture: its path below the folder, the decision, the
-probabilities and the logits. ``--heatmaps`` writes each picture, as the network saw it, under the Grad-CAM of
-the decision: FOLDER/ID.png.
+training. The CSV file has a row for each picture: its path below the folder, the decision, the probabilities
+and the logits. A run that learned from texts takes a CSV file with the column that it learned from, or a file
+with one text a line, and calls each by its line. ``--heatmaps`` writes each picture, as the network saw it,
+under the Grad-CAM of the decision: FOLDER/ID.png.
 """
 
 from __future__ import annotations
@@ -32,17 +33,29 @@ _AT_ONCE = 512
 
 
 def _define(values: absl_flags.FlagValues) -> None:
-    absl_flags.DEFINE_string("input", "", "a picture, or a folder of them", flag_values=values)
+    absl_flags.DEFINE_string(
+        "input",
+        "",
+        "a picture, or a folder of them; texts: a CSV file, or one with a text a line",
+        flag_values=values,
+    )
     absl_flags.DEFINE_string("output", "predictions.csv", "the CSV file to write", flag_values=values)
     absl_flags.DEFINE_integer("batch_size", 0, "pictures at once; 0: as in training", 0, flag_values=values)
     absl_flags.DEFINE_string(
         "heatmaps", "", "a folder for pictures with heat maps (default: none are made)", flag_values=values
     )
     absl_flags.DEFINE_enum(
-        "on_bad_image", "error", ["error", "skip"], "what to do with unreadable pictures", flag_values=values
+        "on_bad_image",
+        "error",
+        ["error", "skip"],
+        "what to do with unreadable pictures, empty texts",
+        flag_values=values,
     )
     absl_flags.register_validator(
-        "input", bool, "is missing; name a picture or a folder of pictures", flag_values=values
+        "input",
+        bool,
+        "is missing; name a picture, a folder of pictures or a file of texts",
+        flag_values=values,
     )
 
 
@@ -57,6 +70,10 @@ def main(argv: list[str]) -> int:
     output = outputs.file(options.output)
     folder = outputs.folder(options.heatmaps, flag="heatmaps") if options.heatmaps else None
     run = open_run(parsed.workdir)
+    if folder and run.tokenizer is not None:
+        raise ValueError(
+            f"--heatmaps={options.heatmaps}: heat maps are drawn on pictures, and here are texts"
+        )
     use_cache(run.config.compilation_cache)
     pictures = read(run, options.input, on_bad_image=options.on_bad_image)
     logits = run.logits(pictures, options.batch_size)
@@ -73,7 +90,7 @@ def main(argv: list[str]) -> int:
     if folder:
         draw(run, pictures, decided, folder)
     counts = ", ".join(f"{name} {(decided == i).sum()}" for i, name in enumerate(run.classes))
-    print(f"{options.output}: {len(pictures)} pictures, decided {counts}")
+    print(f"{options.output}: {len(pictures)} {run.noun}s, decided {counts}")
     return 0
 
 
@@ -97,25 +114,24 @@ def draw(run: Finished, pictures: Split, classes: np.ndarray, folder: Path) -> N
 
 
 def read(run: Finished, source: str, *, on_bad_image: str) -> Split:
-    """The pictures of a file or folder as a run saw its own; those that cannot be read are an error, or
+    """The examples of a file or folder as a run saw its own; those that cannot be read are an error, or
     are named on stderr and left out."""
     from tl_jax.data.sources.errors import SourceError, counted, listed
-    from tl_jax.data.unlabelled import load_unlabelled
 
     def tell(line: str) -> None:
         print(line, file=sys.stderr)
 
-    pictures, bad, notes = load_unlabelled(source, run.config.data, **run.reading, say=tell)
+    pictures, bad, notes = run.unlabelled(source, say=tell)
     for line in notes:
         tell(line)
     if bad:
         shown = [*bad[:20], *([f"and {len(bad) - 20:,} more"] if len(bad) > 20 else [])]
-        head = f"{counted(len(bad), 'picture')} cannot be used:"
+        head = f"{counted(len(bad), run.noun)} cannot be used:"
         if on_bad_image == "error":
             raise listed(head, shown, "Mend or remove them, or leave them out with --on_bad_image=skip.")
         tell(str(listed(head, shown, "They are left out.")))
     if not len(pictures):
-        raise SourceError(f"{source} holds no picture that can be read")
+        raise SourceError(f"{source} holds no {run.noun} that can be read")
     return pictures
 
 

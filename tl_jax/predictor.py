@@ -38,13 +38,16 @@ class Predictor:
         if not len(pictures):
             return np.zeros((0, self.classes), np.float32)
         size = round_up(min(batch_size, len(pictures)), self.mesh.size)
-        shape = (size, *pictures.images.shape[1:])
-        if shape not in self._compiled:
-            images = jax.ShapeDtypeStruct(
-                shape, pictures.images[:0].dtype, sharding=sharding.batched(self.mesh)
-            )
-            self._compiled[shape] = compilation.program(self._predict, self._static, params, stats, images)
-        return over(partial(self._compiled[shape], params, stats), pictures, size, self.mesh, check=check)
+
+        def function(images: jax.Array) -> jax.Array:
+            if images.shape not in self._compiled:
+                like = jax.ShapeDtypeStruct(images.shape, images.dtype, sharding=sharding.batched(self.mesh))
+                self._compiled[images.shape] = compilation.program(
+                    self._predict, self._static, params, stats, like
+                )
+            return self._compiled[images.shape](params, stats, images)
+
+        return over(function, pictures, size, self.mesh, check=check)
 
 
 def over(
@@ -55,17 +58,19 @@ def over(
     *,
     check: Callable[[], None] = lambda: None,
 ) -> np.ndarray:
-    """What a jitted function of stored pictures (size, h, w, c) uint8 makes of all of them, (n, …), in host
-    memory; n is not 0. ``size`` is a multiple of the mesh; ``check`` is as in `Predictor.logits`."""
+    """What a jitted function of stored examples (size, …) makes of all of them, (n, …), in host memory; n is
+    not 0. ``size`` is a multiple of the mesh; ``check`` is as in `Predictor.logits`. Texts come sorted by
+    their length, so that it is called with few shapes."""
     where = sharding.batched(mesh)
     kept: np.ndarray | None = None
     done = 0
-    for images, real in eval_batches(pictures, size, sharding.own_rows(size, where)):
+    order = None if pictures.lengths is None else np.argsort(pictures.lengths, kind="stable")
+    for images, real in eval_batches(pictures, size, sharding.own_rows(size, where), order):
         check()
         found = sharding.fetch(function(sharding.put_rows(images, where)))[:real]
         if kept is None:
             kept = np.empty((len(pictures), *found.shape[1:]), found.dtype)
-        kept[done : done + real] = found
+        kept[slice(done, done + real) if order is None else order[done : done + real]] = found
         done += real
     assert kept is not None, "somebody has asked for nothing"
     return kept

@@ -67,7 +67,7 @@ def cut(job: Job, number: int) -> Cut:
     if once > WORTH_IT * without and cache.prefix == "auto":
         return Cut(None, f"it is not kept: that would take {once:,} forward passes, the stage {without:,}")
     n, m = len(job.data.train), len(job.data.val)
-    which = f"each of {n + m:,} pictures"
+    which = f"each of {n + m:,} {job.data.noun}s"
     if views:
         which = f"{counted(views, 'view')} of each of {n:,} pictures and {m:,} pictures of validation"
     what = "it" if start <= len(job.model.blocks) else "all but the head"
@@ -126,8 +126,9 @@ def outline(job: Job, start: int, rows: int) -> jax.ShapeDtypeStruct:
 
 
 def stored(job: Job, rows: int) -> jax.ShapeDtypeStruct:
-    """Shape and dtype of ``rows`` pictures as validation stores them."""
-    return jax.ShapeDtypeStruct((rows, *job.data.val.images.shape[1:]), np.uint8)
+    """Shape and dtype of ``rows`` examples as validation stores them."""
+    images = job.data.val.images
+    return jax.ShapeDtypeStruct((rows, *images.shape[1:]), images.dtype)
 
 
 def function(job: Job, start: int) -> Any:

@@ -86,8 +86,8 @@ class Pass:
         self.shape, self.dtype = (max(self.views, 1) * n, *out.shape[1:]), np.dtype(out.dtype)
 
     def _program(self) -> Program:
-        shape = (self.rows, *self.pictures.images.shape[1:])
-        images = jax.ShapeDtypeStruct(shape, np.uint8, sharding=self.where)
+        stored = self.pictures.images
+        images = jax.ShapeDtypeStruct((self.rows, *stored.shape[1:]), stored.dtype, sharding=self.where)
         drawn = (self.key(np.int32(0)), np.int32(0)) if self.views else ()
         arguments = (self.params, self.stats, images, *drawn)
         static = (prefix.function, inference_graph(self.job.model), repr(self.job.recipe), self.start)
@@ -110,7 +110,7 @@ class Pass:
     def inputs(self) -> str:
         """What the prefix is run on, in words."""
         views = f"{counted(self.views, 'view')} of each of " if self.views else ""
-        return f"{views}{counted(len(self.pictures), 'picture')} of {self.name}"
+        return f"{views}{counted(len(self.pictures), self.job.data.noun)} of {self.name}"
 
     def split(self, values: np.ndarray) -> Split:
         """The split with ``values`` in the place of its pictures, in their file where there is one; each view
@@ -121,7 +121,8 @@ class Pass:
         }
         columns = {key: np.tile(column, max(self.views, 1)) for key, column in self.pictures.columns.items()}
         images = Rows(values, np.arange(len(values))) if isinstance(values, np.memmap) else values
-        return replace(self.pictures, **tiled, columns=columns, images=images)
+        padded = self.start <= len(self.job.model.blocks)
+        return replace(self.pictures, **tiled, columns=columns, images=images, padded=padded)
 
     def digest(self) -> str:
         """Of everything that decides what will be made, to its bits: the program itself as XLA gets it (the

@@ -101,7 +101,8 @@ def cost(job: Job, number: int, start: int | None) -> Cost:
     weights = jnp.ones(job.recipe.classes, np.float32)
     rows = job.config.batch_size // job.config.accumulate
     if start is None:
-        images = jax.ShapeDtypeStruct((rows, *job.data.train.images.shape[1:]), jnp.uint8)
+        stored = job.data.train.images
+        images = jax.ShapeDtypeStruct((rows, *stored.shape[1:]), stored.dtype)
         measured, once = prefix.stored(job, rows), 0.0
     else:
         images = measured = prefix.outline(job, start, rows)

@@ -13,9 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from tl_jax import compilation, defaults, plan_table, step
+from tl_jax import compilation, defaults, inputs, plan_table
 from tl_jax import config as configs
-from tl_jax import data as data_room
 from tl_jax.backbones.anatomy import Backbone, split
 from tl_jax.data import Data, Split, augment, order
 from tl_jax.evaluation.grad_cam import heatmaps
@@ -51,7 +50,7 @@ def of_job(
     ]
     plan = plan_table.tables(job.outline, job.durations)
     found = _evidence(folder, job.config, result, plan, *scores)
-    return replace(found, pictures=_pictures(job.config, job.data, model, job.recipe))
+    return replace(found, **_examples(job.config, job.data, model, job.recipe))
 
 
 def of_folder(run: Finished) -> Evidence:
@@ -65,21 +64,15 @@ def of_folder(run: Finished) -> Evidence:
     outline = Outline(config, make_plans(run.model, config.stages), run.mesh, params, stats)
     found = _evidence(folder, config, result, plan_table.tables(outline, steps), *scores)
     try:
-        data = data_room.load(
-            config.data,
-            image_size=run.recipe.size,
-            channels=run.recipe.channels,
-            resample=result["input"]["resample"],
-            augmented=augment.moves_pixels(config.augment),
-        )
+        data = run.data()
     except (ValueError, OSError, RuntimeError) as error:
         return replace(found, absent=f"the run's data cannot be read any more ({error})")
     if data.fingerprint != result["data"]["fingerprint"]:
         return replace(found, absent="the data have changed since the run")
-    recipe = replace(
-        run.recipe, augment=config.augment.to_dict(), label_smoothing=config.loss.label_smoothing
-    )
-    return replace(found, pictures=_pictures(config, data, run.model, recipe))
+    recipe = replace(run.recipe, label_smoothing=config.loss.label_smoothing)
+    if isinstance(recipe.input, inputs.Pictures):
+        recipe = replace(recipe, input=replace(recipe.input, augment=config.augment.to_dict()))
+    return replace(found, **_examples(config, data, run.model, recipe))
 
 
 def _evidence(
@@ -109,12 +102,17 @@ def _scores(fold: Fold) -> Scores:
     return Scores(np.array(fold.ids), np.array(fold.groups), fold.labels, fold.logits)
 
 
-def _pictures(config: ConfigDict, data: Data, model: Backbone, recipe: Recipe) -> Pictures:
-    return Pictures(
+def _examples(config: ConfigDict, data: Data, model: Backbone, recipe: Recipe) -> dict[str, Any]:
+    """Fields of the evidence: pictures or texts."""
+    if not isinstance(recipe.input, inputs.Pictures):
+        words = data.test.columns[config.data.columns.text or config.data.features.text]
+        return {"words": lambda rows: words[rows].tolist()}
+    found = Pictures(
         training=first_batch(config, data.train, recipe, data.classes),
         test=lambda rows: np.asarray(data.test.images[rows]),
         heat=partial(heatmaps, model, recipe),
     )
+    return {"pictures": found}
 
 
 def first_batch(config: ConfigDict, train: Split, recipe: Recipe, classes: Sequence[str]) -> list[Shown]:
@@ -124,17 +122,19 @@ def first_batch(config: ConfigDict, train: Split, recipe: Recipe, classes: Seque
     index = order.indices(config.seed, 0, config.batch_size, len(train))[:rows]
     images, labels = np.asarray(train.images[index]), train.labels[index]
     target = np.asarray(recipe.task.targets(jnp.asarray(labels), recipe.classes, 0.0))
-    if augment.changes(recipe.augment) or images.shape[1] != recipe.size:
+    how = recipe.input
+    assert isinstance(how, inputs.Pictures)
+    if augment.changes(how.augment) or images.shape[1] != how.size:
         key = jax.random.fold_in(jax.random.key(config.seed), 0)
         if config.accumulate > 1:
             key = jax.random.fold_in(key, 0)
         arguments = (images, target, *jax.random.split(key, 3)[:2])
         program = compilation.once(
-            (step.shown, recipe.inference, repr(recipe.augment), images.shape),
-            lambda: compilation.compiled(jax.jit(partial(step.shown, recipe)).lower(*arguments)),
+            (first_batch, recipe.inference, repr(how.augment), images.shape),
+            lambda: compilation.compiled(jax.jit(how.shown).lower(*arguments)),
         )
         shown, target = (np.asarray(one) for one in program(*arguments))
-        pixels = shown * np.asarray(recipe.std, np.float32) + np.asarray(recipe.mean, np.float32)
+        pixels = shown * np.asarray(how.std, np.float32) + np.asarray(how.mean, np.float32)
         images = (255 * pixels).round().clip(0, 255).astype(np.uint8)
     return [
         Shown(str(train.ids[row]), _label(one, classes), image)

@@ -130,13 +130,7 @@ def conclude(
         },
         "flops": progress.flops if math.isfinite(progress.flops) else None,
         "weights": {"source": job.load_report.source, "identity": job.load_report.identity},
-        "input": {
-            "size": job.recipe.size,
-            "channels": job.data.channels,
-            "at_least": job.data.at_least,
-            "fit": config.data.fit,
-            "resample": job.resample,
-        },
+        "input": job.reading,
         "data": {
             "fingerprint": job.data.fingerprint,
             "notes": list(job.data.notes),

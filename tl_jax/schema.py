@@ -29,7 +29,11 @@ SOURCES = ("folder", "csv", "tfds", "dicom")
 ACTIVATIONS = ("relu", "gelu", "silu", "tanh")
 """Activations of an mlp head, of those in `tl_jax.backbones.hf_config`, which imports jax too."""
 
-CORRUPTIONS = ("contrast", "brightness", "noise", "blur")
+CORRUPTIONS = (
+    *("contrast", "brightness", "noise", "blur"),
+    *("fog", "rain", "snow", "night"),
+    *("motion", "defocus", "jpeg", "resolution"),
+)
 """The names in `tl_jax.data.corruptions.CORRUPTIONS`, which imports jax as well."""
 
 
@@ -125,7 +129,7 @@ def _is_threshold(value: str) -> bool:
 
 
 _WEIGHTS = 'a tuple of one number above 0 a class | "balanced" | () for all one'
-_TRAIN = ("head", "last K", "level K", "all", "norms", "biases")
+_TRAIN = ("head", "last K", "level K", "all", "norms", "biases", "lora")
 _KEEP = ("all", "none", "stem", "first K")
 _BATCH_NORM = ("auto", "frozen", "adapt", "train")
 _SHARE = number(0, 1, above=True, below=True)
@@ -158,6 +162,7 @@ CHECKS: Mapping[str, Check] = {
     "data.max_pixels": number(1),
     "data.image_size": number(0, 8192),
     "data.canvas": number(0, 8192),
+    "data.max_tokens": number(0),
     "data.fit": choice("squash", "pad", "crop"),
     "data.window": Check(
         "(centre, width) with width > 0, or () for the file's own",
@@ -192,6 +197,7 @@ CHECKS: Mapping[str, Check] = {
         lambda value: bool(re.fullmatch(r"all|none|stem|first [1-9]\d*", value)),
         _KEEP,
     ),
+    "model.pooling": choice("", "pooler", "first", "mean", "last"),
     "model.gray": choice("repeat", "sum"),
     "model.neck": choice("", "pooled", "flatten"),
     "model.head.name": choice("", "linear", "mlp"),
@@ -200,6 +206,9 @@ CHECKS: Mapping[str, Check] = {
     "model.head.dropout": _RATE,
     "model.head.output": choice("softmax", "sigmoid"),
     "model.dropout": _RATE,
+    "model.lora.rank": number(0),
+    "model.lora.alpha": number(0, above=True),
+    "model.lora.on": expression(empty=False),
     "loss.label_smoothing": _RATE,
     "loss.class_weights": Check(
         _WEIGHTS, lambda v: v == "balanced" if isinstance(v, str) else min(v, default=1) > 0, ("balanced",)
@@ -209,7 +218,7 @@ CHECKS: Mapping[str, Check] = {
     "stages[].duration": length(),
     "stages[].train": Check(
         " | ".join(f'"{name}"' for name in _TRAIN) + ", K from 1",
-        lambda value: bool(re.fullmatch(r"head|all|norms|biases|(last|level) [1-9]\d*", value)),
+        lambda value: bool(re.fullmatch(r"head|all|norms|biases|lora|(last|level) [1-9]\d*", value)),
         _TRAIN,
     ),
     "stages[].optimizer": choice("adamw", "adam", "sgd"),

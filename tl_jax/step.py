@@ -1,4 +1,4 @@
-"""Pure functions of a training step: pictures → loss → gradients → update.
+"""Pure functions of a training step: examples → loss → gradients → update.
 
 Only the trained leaves are differentiated: `gradients` closes over the frozen ones, so their
 backward pass is never built, whatever is clipped, logged or averaged afterwards. What may change from
@@ -8,7 +8,7 @@ step to step without another compilation (learning rates, decays, step number, s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -18,8 +18,8 @@ from flax import nnx
 
 from tl_jax import optim
 from tl_jax.backbones.anatomy import Leaves, merge, onward, statistics, upto
-from tl_jax.data import augment
 from tl_jax.freeze import FreezePlan
+from tl_jax.inputs import Pictures, Texts
 from tl_jax.tasks import Task
 
 Metrics = dict[str, Any]
@@ -69,43 +69,33 @@ class Hyper:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Static facts of how stored pictures become the network's input, and labels targets.
+    """Static facts of how stored examples become the network's input, and labels targets.
 
-    ``size`` in pixels; ``channels`` what the network takes; ``mean`` and ``std`` for values in 0…1;
-    ``precision`` "float32" or "bfloat16". ``start`` is None where batches hold pictures; else they hold what
-    the first ``start`` blocks made of them (see `tl_jax.prefix`), which then is the ``image`` of a batch.
+    ``precision`` "float32" or "bfloat16". ``start`` is None where batches hold examples as they are stored;
+    else they hold what the first ``start`` blocks made of them (see `tl_jax.prefix`), which then is the
+    ``image`` of a batch.
     """
 
     task: Task
     classes: int
-    size: int
-    channels: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    input: Pictures | Texts
     label_smoothing: float = 0.0
     precision: str = "float32"
-    augment: Mapping[str, Any] = field(default_factory=dict)
     start: int | None = None
 
     @property
     def inference(self) -> tuple[Any, ...]:
         """What a forward pass depends on, as a key."""
-        facts = self.task, self.classes, self.size, self.channels, self.mean, self.std
-        return (*facts, self.precision, self.start)
-
-
-def inputs(images: jax.Array, recipe: Recipe) -> jax.Array:
-    """Stored uint8 pictures (B, size, size, c) → normalised float32 (B, size, size, channels)."""
-    return augment.normalise(images.astype(jnp.float32) / 255, recipe.mean, recipe.std, recipe.channels)
+        return (self.task, self.classes, *self.input.inference, self.precision, self.start)
 
 
 def predict(
     graph: nnx.GraphDef, recipe: Recipe, params: Leaves, stats: Leaves, images: jax.Array
 ) -> jax.Array:
-    """Logits (B, K), float32, of stored pictures, or of what `prefix` made of them; ``graph`` in inference
+    """Logits (B, K), float32, of stored examples, or of what `prefix` made of them; ``graph`` in inference
     mode."""
     model = merge(graph, _cast(params, recipe), stats)
-    x = images if recipe.start is not None else _cast_array(inputs(images, recipe), recipe)
+    x = images if recipe.start is not None else _cast_array(recipe.input.network(images), recipe)
     return recipe.task.logits(_outputs(model, x, recipe)).astype(jnp.float32)
 
 
@@ -117,37 +107,21 @@ def prefix(
     images: jax.Array,
     keys: jax.Array | None = None,
 ) -> jax.Array:
-    """What the first ``recipe.start`` blocks make of stored pictures (B, size, size, c) uint8: (B, …) in the
-    precision of the computation; ``graph`` in inference mode. With ``keys`` (B,) the pictures are training
-    ones on their canvas (B, h, w, c), and each is augmented as its key says."""
+    """What the first ``recipe.start`` blocks make of stored examples: (B, …) in the precision of the
+    computation; ``graph`` in inference mode. With ``keys`` (B,) they are training pictures on their canvas
+    (B, h, w, c), and each is augmented as its key says."""
     assert recipe.start is not None
     model = merge(graph, _cast(params, recipe), stats)
-    if keys is None:
-        x = inputs(images, recipe)
-    else:
-        x = augment.augment_each(images, keys, keys[0], recipe.augment, size=recipe.size)
-        x = augment.normalise(x, recipe.mean, recipe.std, recipe.channels)
+    x = recipe.input.network(images) if keys is None else recipe.input.view(images, keys)
     found = upto(model, _cast_array(x, recipe), recipe.start)
-    return found["x"] if isinstance(found, Mapping) else found
-
-
-def shown(
-    recipe: Recipe, images: jax.Array, target: jax.Array, picture_key: jax.Array, mix_key: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Stored training pictures (B, h, w, c) uint8 as the network is shown them, augmented, normalised and
-    mixed, (B, size, size, channels) float32; and their targets (B, K), mixed likewise."""
-    images = augment.augment(images, picture_key, recipe.augment, size=recipe.size)
-    images = augment.normalise(images, recipe.mean, recipe.std, recipe.channels)
-    return augment.mix(
-        images, target, mix_key, mixup=recipe.augment["mixup"], cutmix=recipe.augment["cutmix"]
-    )
+    return model.pack(found) if isinstance(found, Mapping) else found
 
 
 def _outputs(model: Any, x: jax.Array, recipe: Recipe, key: jax.Array | None = None) -> jax.Array:
     if recipe.start is None:
         return model(x, key=key)
     x = _cast_array(x, recipe)  # it may have been kept in another precision
-    return onward(model, x if recipe.start > len(model.blocks) else {"x": x}, recipe.start, key=key)
+    return onward(model, x if recipe.start > len(model.blocks) else model.unpack(x), recipe.start, key=key)
 
 
 def gradients(
@@ -161,16 +135,17 @@ def gradients(
 ) -> tuple[Leaves, Leaves, jax.Array]:
     """Gradients of the trained leaves, moved statistics, and the loss of one batch, a scalar.
 
-    ``batch``: ``image`` (B, h, w, c) uint8 and ``label`` (B,) int32; ``graph`` in the stage's modes; ``key``
-    decides augmentation, mixing and dropout. With ``fixed.anchors``, ``l2_sp``/2 times the squared distance
-    to them is in the loss (Li et al. 2018, eq. 2, without the term for new layers).
+    ``batch``: ``image``, stored pictures (B, h, w, c) uint8 or texts (B, n) int32, and ``label`` (B,) int32;
+    ``graph`` in the stage's modes; ``key`` decides augmentation, mixing and dropout. With ``fixed.anchors``,
+    ``l2_sp``/2 times the squared distance to them is in the loss (Li et al. 2018, eq. 2, without the term for
+    new layers).
     """
     picture_key, mix_key, model_key = jax.random.split(key, 3)
     target = recipe.task.targets(batch["label"], recipe.classes, recipe.label_smoothing)
     if recipe.start is not None:
         x = batch["image"]
     else:
-        images, target = shown(recipe, batch["image"], target, picture_key, mix_key)
+        images, target = recipe.input.shown(batch["image"], target, picture_key, mix_key)
         x = _cast_array(images, recipe)
 
     def objective(params: Leaves) -> tuple[jax.Array, Leaves]:

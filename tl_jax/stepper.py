@@ -19,12 +19,16 @@ Batch = tuple[Mapping[str, jax.Array], jax.Array | None]
 """What `data.feed.Feed.batch` gives."""
 
 
+Shape = tuple[int, ...]
+
+
 class Stepper:
     """Takes the steps of stage ``number``, which begins at step ``start``.
 
     ``key`` is the run's random key; steps fold their own number into it. ``behind`` is how many blocks
     batches have behind them, None where they are pictures (`tl_jax.prefix`). ``early`` may hold a part that
-    is compiled already. `compile` comes before the first step, with that step's arguments.
+    is compiled already. `compile` comes before the first step that has a batch of its shape, with that step's
+    arguments.
     """
 
     def __init__(
@@ -44,16 +48,20 @@ class Stepper:
         self.warmup = job.steps(self.settings.warmup, total=self.length)
         self.program = programs.build(job, number, behind)
         self.parts = job.config.accumulate
-        self.first: jax.stages.Compiled | None = None
+        self.firsts: dict[Shape, jax.stages.Compiled] = {}
+        self._flops: dict[Shape, float] = {}
         self.update: jax.stages.Compiled | None = None
-        self.flops = float("nan")
 
-    @property
-    def compiled(self) -> bool:
-        return self.update is not None
+    def knows(self, batch: Batch) -> bool:
+        """Whether what a step calls is compiled for batches of this shape."""
+        return _shape(batch) in self.firsts
+
+    def flops(self, batch: Batch) -> float:
+        """Floating-point operations of a step with a batch of this shape, which must be known."""
+        return self._flops[_shape(batch)]
 
     def compile(self, state: step.State, fixed: step.Fixed, batch: Batch, at: int) -> None:
-        """Compiles what a step calls; from then on ``flops`` are the floating-point operations of a step."""
+        """Compiles what a step calls with batches of this shape."""
         hyper, key, number = self.hyper(at), self.key, np.int32(at)
         if self.parts == 1:
             function, arguments = self.program.gradients, (state, fixed, *batch, key, number, hyper.l2_sp)
@@ -63,30 +71,31 @@ class Stepper:
             arguments = (state, total, fixed, *piece, key, number, np.int32(0), hyper.l2_sp)
         with ThreadPoolExecutor(2) as pool:
             first = pool.submit(self._compiled, "first", function, arguments)
-            update = self.early.take(self.number, state)
-            if update is None:
-                arguments = (state, state.params, hyper)
-                update = pool.submit(self._compiled, "update", self.program.update, arguments)
-            self.first, self.update = first.result(), update.result()
-        on_each = self.parts * programs.flops(self.first) + programs.flops(self.update)
-        self.flops = on_each * self.job.mesh.size
+            if self.update is None:
+                update = self.early.take(self.number, state)
+                if update is None:
+                    arguments = (state, state.params, hyper)
+                    update = pool.submit(self._compiled, "update", self.program.update, arguments)
+                self.update = update.result()
+            made = self.firsts[_shape(batch)] = first.result()
+        on_each = self.parts * programs.flops(made) + programs.flops(self.update)
+        self._flops[_shape(batch)] = on_each * self.job.mesh.size
 
     def __call__(
         self, state: step.State, fixed: step.Fixed, batch: Batch, at: int, hyper: step.Hyper | None = None
     ) -> tuple[step.State, step.Metrics]:
         """Step ``at`` of the run, with its own numbers or those of ``hyper``. ``state`` is overwritten; use
         the one that comes back."""
-        assert self.first is not None, "compile comes first"
-        assert self.update is not None
-        hyper = hyper or self.hyper(at)
+        assert self.update is not None, "compile comes first"
+        first, hyper = self.firsts[_shape(batch)], hyper or self.hyper(at)
         if self.parts == 1:
-            grads, stats, loss = self.first(state, fixed, *batch, self.key, np.int32(at), hyper.l2_sp)
+            grads, stats, loss = first(state, fixed, *batch, self.key, np.int32(at), hyper.l2_sp)
             state, metrics = self.update(replace(state, stats=stats), grads, hyper)
             return state, {"loss": loss, **metrics}
         total = jax.tree.map(jnp.zeros_like, state.params)
         loss = 0.0
         for part, piece in enumerate(self._pieces(batch)):
-            state, total, share = self.first(
+            state, total, share = first(
                 state, total, fixed, *piece, self.key, np.int32(at), np.int32(part), hyper.l2_sp
             )
             loss = loss + share
@@ -112,3 +121,8 @@ class Stepper:
                 yield store, jax.device_put(index[piece], layout)
             else:
                 yield {name: jax.device_put(value[piece], layout) for name, value in store.items()}, None
+
+
+def _shape(batch: Batch) -> Shape:
+    """What differs between the batches of a stage: texts are padded to one of a few lengths."""
+    return batch[0]["image"].shape

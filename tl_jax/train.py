@@ -163,19 +163,19 @@ class Trainer:
 
     def _take_step(self, stepper: Stepper, stage: str) -> step.Metrics:
         at, batch = self.progress.step, self.supply.batch(self.progress.step)
-        if not stepper.compiled:
+        if not stepper.knows(batch):
             with self.clock.paused():
                 self._compile(stepper, stage, batch)
         self.state, metrics = stepper(self.state, self.fixed, batch, at)
         self.progress.step += 1
-        self.progress.flops += stepper.flops
+        self.progress.flops += stepper.flops(batch)
         return metrics
 
     def _compile(self, stepper: Stepper, stage: str, batch: Batch) -> None:
         """Compiles the stage's step; what a step costs goes into the log and into plan.txt."""
         began = time.monotonic()
         stepper.compile(self.state, self.fixed, batch, self.progress.step)
-        each = stepper.flops / self.config.batch_size
+        each = stepper.flops(batch) / self.config.batch_size
         self.journal.compiled(stage, each, time.monotonic() - began)
 
     def _is_measure_due(self, end: int) -> bool:

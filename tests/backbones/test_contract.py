@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -13,10 +13,21 @@ import pytest
 from flax import nnx
 
 from tl_jax import backbones
-from tl_jax.backbones.anatomy import Backbone, Preprocess, merge, run, set_mode, split, statistics
+from tl_jax.backbones.anatomy import (
+    Backbone,
+    Preprocess,
+    merge,
+    onward,
+    run,
+    set_mode,
+    split,
+    statistics,
+    upto,
+)
 from tl_jax.backbones.heads import HEAD
 from tl_jax.backbones.hf_config import ConfigError
 from tl_jax.backbones.necks import NECK
+from tl_jax.backbones.text import PADDING
 from tl_jax.pretrained.rules import Ignore, Rule, to_ours, to_theirs
 from tl_jax.programs import flops
 
@@ -43,7 +54,39 @@ _INCEPTION: dict[str, Any] = dict(
 )
 SIZE, OUTPUTS = 32, 3
 
-CONFIGS: dict[str, dict[str, Any]] = {
+_BERT: dict[str, Any] = dict(
+    hidden_size=8,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    intermediate_size=16,
+    vocab_size=40,
+    max_position_embeddings=20,
+    hidden_dropout_prob=0.2,
+    attention_probs_dropout_prob=0.2,
+)
+
+TEXT_CONFIGS: dict[str, dict[str, Any]] = {
+    "bert": {**_BERT, "model_type": "bert"},
+    "bert mean": {**_BERT, "model_type": "bert", "pooling": "mean"},
+    "roberta": {**_BERT, "model_type": "roberta"},
+    "xlm-roberta first": {**_BERT, "model_type": "xlm-roberta", "pooling": "first"},
+    "camembert": {**_BERT, "model_type": "camembert"},
+    "distilbert": dict(
+        model_type="distilbert",
+        dim=8,
+        n_layers=2,
+        n_heads=2,
+        hidden_dim=16,
+        vocab_size=40,
+        max_position_embeddings=20,
+    ),
+    "gpt2": dict(model_type="gpt2", n_embd=8, n_layer=2, n_head=2, vocab_size=40, n_positions=20),
+    "gpt2 mean": dict(
+        model_type="gpt2", n_embd=8, n_layer=2, n_head=2, vocab_size=40, n_positions=20, pooling="mean"
+    ),
+}
+
+PICTURE_CONFIGS: dict[str, dict[str, Any]] = {
     "resnet basic": {**_CONV, "layer_type": "basic"},
     "resnet bottleneck": {**_CONV, "layer_type": "bottleneck"},
     "resnet odd": {**_CONV, "downsample_in_first_stage": True, "downsample_in_bottleneck": True},
@@ -72,30 +115,32 @@ CONFIGS: dict[str, dict[str, Any]] = {
         HEAD: {"sizes": [12, 10], "act": "tanh", "dropout": 0.2, "output": "softmax"},
     },
 }
+CONFIGS = {**PICTURE_CONFIGS, **TEXT_CONFIGS}
 _RANDOM = ("hidden_dropout_prob", "drop_path_rate")
 
-every_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
-compiled = pytest.mark.parametrize(  # a choice, for what takes seconds to compile
-    "config",
-    [
-        pytest.param(CONFIGS[name], id=name)
-        for name in (
-            "resnet basic",
-            "resnet odd",
-            "vit",
-            "deit with teacher",
-            "dinov2",
-            "dinov2 with registers",
-            "convnext",
-            "convnext with drop path",
-            "vgg",
-            "vgg with norms",
-            "inception of three blocks",
-            "resnet flattened",
-            "vit under a perceptron",
-        )
-    ],
+
+def _each(names: Iterable[str]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("config", [pytest.param(CONFIGS[name], id=name) for name in names])
+
+
+every_config, every_picture_config, every_text_config = map(_each, (CONFIGS, PICTURE_CONFIGS, TEXT_CONFIGS))
+_PICTURES = (
+    "resnet basic",
+    "resnet odd",
+    "vit",
+    "deit with teacher",
+    "dinov2",
+    "dinov2 with registers",
+    "convnext",
+    "convnext with drop path",
+    "vgg",
+    "vgg with norms",
+    "inception of three blocks",
+    "resnet flattened",
+    "vit under a perceptron",
 )
+compiled_pictures = _each(_PICTURES)  # a choice, for what takes seconds to compile
+compiled = _each((*_PICTURES, "bert", "roberta", "distilbert", "gpt2"))
 
 
 def _build(config: dict[str, Any], **options: Any) -> Backbone:
@@ -118,6 +163,14 @@ def _side(config: dict[str, Any]) -> int:
 def _images(config: dict[str, Any], channels: int = 3) -> jax.Array:
     side = _side(config)
     return jax.random.normal(jax.random.key(1), (4, side, side, channels))
+
+
+def _inputs(model: Backbone, config: dict[str, Any]) -> jax.Array:
+    """Pictures, or texts of several lengths."""
+    if model.spec.text is None:
+        return _images(config)
+    tokens = jax.random.randint(jax.random.key(1), (4, 12), 0, model.spec.text.vocabulary)
+    return jnp.where(jnp.arange(12)[None] < jnp.array([12, 7, 3, 1])[:, None], tokens, PADDING)
 
 
 def _mode(model: Backbone, *, training: bool) -> jax.Array | None:
@@ -159,7 +212,7 @@ def test_cutting_anywhere_changes_nothing(config: dict[str, Any], training: bool
             cuts.append((middle, run(model, middle, start=k, key=key)[0]))
         return stem, end, taps, cuts
 
-    stem, end, taps, cuts = _jit(model, pieces, _images(config), key)
+    stem, end, taps, cuts = _jit(model, pieces, _inputs(model, config), key)
     assert float(jnp.abs(end["x"]).max()) > 0
     for k, (middle, again) in enumerate(cuts):
         _assert_same(middle, taps[k - 1] if k else stem)
@@ -176,7 +229,7 @@ def test_the_call_is_stem_blocks_neck_head(config: dict[str, Any]) -> None:
         features = model.neck(carry)
         return features, model.head(features), model(images)
 
-    features, logits, called = _jit(model, both, _images(config))
+    features, logits, called = _jit(model, both, _inputs(model, config))
     assert features.shape == (4, model.spec.features)
     assert logits.shape == (4, OUTPUTS)
     assert logits.dtype == jnp.float32
@@ -198,6 +251,40 @@ def test_the_call_leaves_out_what_the_neck_does_not_read() -> None:
     assert called < 0.8 * every
 
 
+@every_text_config
+def test_padding_never_changes_a_logit(config: dict[str, Any]) -> None:
+    model = _model(config)
+    _mode(model, training=False)
+    tokens = _inputs(model, config)
+    padded = jnp.pad(tokens, ((0, 0), (0, 6)), constant_values=PADDING)
+    logits = model(tokens)
+    np.testing.assert_allclose(model(padded), logits, rtol=1e-5, atol=1e-6)
+    for row, length in ((1, 7), (2, 3), (3, 1)):
+        np.testing.assert_allclose(
+            model(tokens[row : row + 1, :length])[0], logits[row], rtol=1e-5, atol=1e-6
+        )
+
+
+@compiled
+def test_what_is_kept_of_a_carry_leads_on_to_the_same_logits(config: dict[str, Any]) -> None:
+    """At every cut, the neck's included."""
+    model = _model(config)
+    _mode(model, training=False)
+    n = len(model.blocks)
+
+    def cuts(model: Backbone, inputs: jax.Array) -> Any:
+        found = []
+        for start in range(n + 2):
+            kept = upto(model, inputs, start)
+            kept = kept if start > n else model.unpack(model.pack(kept))
+            found.append(onward(model, kept, start))
+        return model(inputs), found
+
+    logits, found = _jit(model, cuts, _inputs(model, config))
+    for one in found:
+        np.testing.assert_allclose(one, logits, rtol=1e-5, atol=1e-6)
+
+
 @every_config
 def test_every_path_has_a_depth_and_every_depth_a_path(config: dict[str, Any]) -> None:
     model = _model(config)
@@ -207,7 +294,7 @@ def test_every_path_has_a_depth_and_every_depth_a_path(config: dict[str, Any]) -
     assert depths == set(range(first, len(model.blocks) + 2))
 
 
-@every_config
+@every_picture_config
 def test_levels_say_what_feature_maps_look_like(config: dict[str, Any]) -> None:
     model = _model(config)
     _mode(model, training=False)
@@ -228,7 +315,7 @@ def test_levels_say_what_feature_maps_look_like(config: dict[str, Any]) -> None:
     assert [spec.grid(blocks) for blocks in spec.levels] == list(zip(spec.strides, spec.origins, strict=True))
 
 
-@compiled
+@compiled_pictures
 def test_cells_are_centred_where_the_spec_says(config: dict[str, Any]) -> None:
     """A network that treats left and right alike makes mirrored maps of a mirrored picture, if its cells are
     centred symmetrically: on a picture that ends as far from the last cell's centre as it begins before the
@@ -257,7 +344,7 @@ def test_cells_are_centred_where_the_spec_says(config: dict[str, Any]) -> None:
         np.testing.assert_allclose(one[:, :, ::-1], mirrored, atol=1e-3 * float(jnp.abs(one).max()))
 
 
-@every_config
+@every_picture_config
 def test_one_channel(config: dict[str, Any]) -> None:
     colours = Preprocess((_side(config),) * 2, mean=(0.2, 0.4, 0.6), std=(0.1, 0.2, 0.3))
     model = _model(config, channels=1, preprocess=colours)
@@ -307,16 +394,16 @@ def test_the_table_covers_every_leaf_once_both_ways(config: dict[str, Any]) -> N
 @compiled
 def test_training_mode_is_random_by_key_and_moves_statistics(config: dict[str, Any]) -> None:
     def call(model: Backbone, *keys: jax.Array | None) -> Any:
-        stem = model.stem(_images(config))
-        ends = [run(model, stem, key=key)[0]["x"] for key in keys]
-        logits = [model.head(model.neck({"x": end}), key=key) for end, key in zip(ends, keys, strict=True)]
-        return ends, logits, statistics(model)
+        stem = model.stem(_inputs(model, config))
+        carries = [run(model, stem, key=key)[0] for key in keys]
+        logits = [model.head(model.neck(carry), key=key) for carry, key in zip(carries, keys, strict=True)]
+        return [carry["x"] for carry in carries], logits, statistics(model)
 
     model = _model(config)
     key = _mode(model, training=True)
     before = statistics(model)
     ends, logits, moved = _jit(model, call, key, jax.random.key(3))
-    assert np.array_equal(*ends) == config.keys().isdisjoint(_RANDOM)
+    assert np.array_equal(*ends) == (model.spec.text is None and config.keys().isdisjoint(_RANDOM))
     assert not np.array_equal(*logits)  # dropout before the head
     assert set(moved) == set(before)
     assert all(not np.array_equal(moved[path], before[path]) for path in before)
@@ -335,7 +422,7 @@ def test_every_parameter_takes_part(config: dict[str, Any]) -> None:
     graph, params, stats = split(model)
 
     def loss(params: dict[str, jax.Array]) -> jax.Array:
-        return jnp.sum(merge(graph, params, stats)(_images(config)) ** 2)
+        return jnp.sum(merge(graph, params, stats)(_inputs(model, config)) ** 2)
 
     grads = jax.jit(jax.grad(loss))(params)
     size = max(float(jnp.abs(grad).max()) for grad in grads.values())
@@ -359,8 +446,11 @@ def test_bfloat16_stays_bfloat16(config: dict[str, Any]) -> None:
             return [stem, carry, taps, model.head(model.neck(carry), key=key)], statistics(model)
 
         half = {path: leaf.astype(jnp.bfloat16) for path, leaf in params.items()}
-        chained, moved = jax.eval_shape(chain, half, stats, _images(config).astype(jnp.bfloat16))
-        assert {leaf.dtype for leaf in jax.tree.leaves(chained)} == {jnp.dtype("bfloat16")}
+        inputs = _inputs(model, config)
+        inputs = inputs if model.spec.text else inputs.astype(jnp.bfloat16)
+        chained, moved = jax.eval_shape(chain, half, stats, inputs)
+        dtypes = {leaf.dtype for leaf in jax.tree.leaves(chained)} - {jnp.dtype(bool)}  # masks
+        assert dtypes == {jnp.dtype("bfloat16")}
         assert {leaf.dtype for leaf in moved.values()} <= {jnp.dtype("float32")}
 
 

@@ -30,7 +30,8 @@ def _read(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, n
 
 
 def test_every_family_has_a_small_reference() -> None:
-    assert {_read(name)[0]["model_type"] for name in NAMES} == set(backbones.FAMILIES)
+    alike = {"xlm-roberta", "camembert"}  # RoBERTa's, under other names
+    assert {_read(name)[0]["model_type"] for name in NAMES} == set(backbones.FAMILIES) - alike
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -39,6 +40,10 @@ def test_blocks_and_logits(name: str) -> None:
     model = filled(config, arrays)
     ours = computed(model, reference["images"])
     wanted = {key: reference[key] for key in reference if key.startswith(("stem", "blocks", "logits"))}
+    if model.spec.text:  # of padding they may think as they like
+        there = reference["images"] >= 0
+        for some in (ours, wanted):
+            some |= {key: part[there] for key, part in some.items() if key != "logits"}
     assert_equal(ours, wanted)
     assert len(wanted) >= 1 + len(model.blocks)
 
@@ -79,7 +84,9 @@ def test_back_to_the_same_arrays(name: str) -> None:
     base = name.endswith("-model")
     prefix = f"{config['model_type']}."
     wanted = {
-        (f"{prefix}{key}" if base else key): array for key, array in arrays.items() if "pooler" not in key
+        full: array
+        for key, array in arrays.items()
+        if (full := f"{prefix}{key}" if base else key) in back or "pooler" not in key
     }
     assert set(wanted) == {key for key in back if not (base and key.startswith("classifier"))}
     for key in wanted:

@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[2] / "configs"
 ARGUMENTS = [
     *[("xray.py", arg) for arg in ("", "resnet18", "resnet50", "vit")],
     ("pretrain.py", ""),
+    ("skin.py", ""),
+    *[("sentiment.py", arg) for arg in ("", "linear_probe", "full", "gradual")],
     *[("folder.py", arg) for arg in ("", "linear_probe", "full", "head_then_all", "lp_ft", "head_then_top")],
     *[("folder.py", arg) for arg in ("gradual", "scratch")],
     *[("vgg_two_phase.py", arg) for arg in ("", "rescale")],
@@ -27,9 +29,12 @@ ARGUMENTS = [
 
 
 def get(file: str, arg: str) -> Any:
-    config = runpy.run_path(str(ROOT / file))["get_config"](arg)
-    if file in ("folder.py", "vgg_two_phase.py") or arg:
+    function = runpy.run_path(str(ROOT / file))["get_config"]
+    config = function(arg) if arg or file != "skin.py" else function()
+    if file in ("folder.py", "skin.py", "vgg_two_phase.py") or arg:
         config.data.root = "somewhere"
+    if file == "sentiment.py":
+        config.data.manifest = "somewhere"
     return configs.complete(config)
 
 
@@ -38,7 +43,7 @@ def test_every_argument_completes(file: str, arg: str) -> None:
     configs.validate(get(file, arg))
 
 
-@pytest.mark.parametrize("file", ["xray.py", "folder.py", "vgg_two_phase.py"])
+@pytest.mark.parametrize("file", ["xray.py", "folder.py", "sentiment.py", "vgg_two_phase.py"])
 def test_an_unknown_argument_is_refused_with_those_there_are(file: str) -> None:
     with pytest.raises(ValueError, match=r"(linear_probe|resnet18|rescale).*"):
         get(file, "nonsense")

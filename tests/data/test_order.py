@@ -48,3 +48,36 @@ def test_each_epoch_takes_the_next_view_of_the_same_pictures(n, batch, views):
     assert np.array_equal(rows // n, np.arange(len(rows)) // n % views)
     for start in (0, n):  # any epochs in a row, as many as there are views
         assert sorted(rows[start : start + views * n]) == list(range(views * n))
+
+
+@given(
+    seed=st.integers(0, 5),
+    n=st.integers(1, 300),
+    batch=st.integers(1, 20),
+    kinds=st.integers(1, 4),
+    epochs=st.integers(1, 3),
+)
+def test_sorted_by_size_every_epoch_is_still_whole(seed, n, batch, kinds, epochs):
+    sizes = np.random.default_rng(n).integers(0, kinds, n)
+    steps = -(-epochs * n // batch)
+    rows = np.concatenate([order.indices(seed, step, batch, n, sizes=sizes) for step in range(steps)])
+    for epoch in range(epochs):
+        assert sorted(rows[epoch * n : (epoch + 1) * n].tolist()) == list(range(n))
+
+
+def test_batches_are_of_one_size_where_they_can_be():
+    sizes = np.random.default_rng(0).integers(0, 3, 3200)
+    steps = range(300)  # three epochs
+    plain = [len({*sizes[order.indices(0, step, 32, 3200)].tolist()}) for step in steps]
+    found = [order.indices(0, step, 32, 3200, sizes=sizes) for step in steps]
+    alike = [len({*sizes[rows].tolist()}) for rows in found]
+    assert set(plain) == {3}
+    assert np.mean(np.array(alike) == 1) > 0.8
+    first = [int(sizes[rows].max()) for rows in found[: order.WINDOW]]
+    assert first != sorted(first), "batches of one size do not come one after the other"
+
+
+def test_where_all_are_of_one_size_nothing_changes_but_the_turns():
+    sizes = np.zeros(64, int)
+    plain = {tuple(order.indices(0, step, 8, 64).tolist()) for step in range(8)}
+    assert {tuple(order.indices(0, step, 8, 64, sizes=sizes).tolist()) for step in range(8)} == plain

@@ -19,7 +19,8 @@ from tl_jax import backbones, compilation, pretrained, tasks
 from tl_jax.backbones.anatomy import Backbone, Head, Spec, inference_graph, merge, set_mode, split, statistics
 from tl_jax.evaluation import grad_cam
 from tl_jax.evaluation.grad_cam import Cut
-from tl_jax.step import Recipe, inputs, predict
+from tl_jax.inputs import Pictures
+from tl_jax.step import Recipe, predict
 
 PATCH, SIDE = 9, 6
 
@@ -36,10 +37,7 @@ def recipe(size: int, *, channels: int = 3, classes: int = 3, precision: str = "
     return Recipe(
         task=tasks.find("classification"),
         classes=classes,
-        size=size,
-        channels=channels,
-        mean=mean[:channels],
-        std=std[:channels],
+        input=Pictures(size, channels, mean[:channels], std[:channels]),
         precision=precision,
     )
 
@@ -208,7 +206,7 @@ def known(kernel: Any, images: np.ndarray, classes: Any, **options: Any) -> np.n
 def colours(images: np.ndarray) -> np.ndarray:
     shape = (len(images), SIDE, PATCH, SIDE, PATCH, 3)
     how = recipe(SIDE * PATCH)
-    return ((images / 255 - how.mean) / how.std).reshape(shape).mean(axis=(2, 4))
+    return ((images / 255 - how.input.mean) / how.input.std).reshape(shape).mean(axis=(2, 4))
 
 
 def test_two_classes_by_hand() -> None:
@@ -289,7 +287,7 @@ def test_the_patch_that_decides_is_found() -> None:
     def train(params: Any, stats: Any, state: Any, images: jax.Array, labels: jax.Array) -> Any:
         def loss(params: Any) -> Any:
             network = merge(graph, params, stats)
-            logits = network(inputs(images, how))
+            logits = network(how.input.network(images))
             return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), statistics(network)
 
         (value, moved), grads = jax.value_and_grad(loss, has_aux=True)(params)

@@ -17,6 +17,7 @@ from tests.backbones.parity import filled
 from tl_jax import tasks
 from tl_jax.evaluation import grad_cam
 from tl_jax.evaluation.grad_cam import WAYS, Cut
+from tl_jax.inputs import Pictures
 from tl_jax.step import Recipe
 
 torch = pytest.importorskip("torch", reason="parity compares with torch: pip install -e '.[reference]'")
@@ -67,7 +68,7 @@ def test_the_same_maps(name: str) -> None:
     model = filled(config, arrays)
     outputs = model.head.linear.out_features
     mean, std = (0.5,) * model.spec.channels, (0.25,) * model.spec.channels
-    recipe = Recipe(tasks.find("classification"), outputs, size, model.spec.channels, mean, std)
+    recipe = Recipe(tasks.find("classification"), outputs, Pictures(size, model.spec.channels, mean, std))
     images = np.random.default_rng(0).integers(0, 256, (5, size, size, model.spec.channels), dtype=np.uint8)
     classes = np.arange(5) % outputs
 

@@ -72,7 +72,11 @@ def by_sklearn(logits, labels, decision, w):
     if k == 2:
         found["accuracy_at_threshold"] = sk.accuracy_score(labels, decided, sample_weight=w)
         found |= {name: value for name, value in each[1].items() if name != "accuracy"}
+        false, true, _ = sk.roc_curve(labels == 1, raw[:, 1], sample_weight=w, drop_intermediate=False)
+        found["sensitivity_at_95_specificity"] = true[false <= 0.05 + 1e-9].max()
         at_half = binary(labels == 1, raw[:, 1], half == 1, w)
+        false, true, _ = sk.roc_curve(labels == 1, raw[:, 1], sample_weight=w, drop_intermediate=False)
+        found["sensitivity_at_95_specificity"] = true[false <= 0.05 + 1e-9].max()
         found["sensitivity_at_0.5"] = at_half["sensitivity"]
         found["specificity_at_0.5"] = at_half["specificity"]
         found["balanced_accuracy_at_0.5"] = sk.balanced_accuracy_score(labels, half, sample_weight=w)

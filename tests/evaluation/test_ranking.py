@@ -67,3 +67,18 @@ def test_bad_input():
         auroc([np.nan, 1.0], [True, False])
     with pytest.raises(ValueError, match=r"must both be \(n,\)"):
         auroc([0.5, 1.0], [True])
+
+
+@given(data=st.data(), n=st.integers(2, 40))
+def test_the_sensitivity_at_a_specificity_is_read_off_the_roc_curve(data, n):
+    from sklearn.metrics import roc_curve
+
+    truth = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)))
+    scores = np.array(data.draw(st.lists(st.integers(0, 6), min_size=n, max_size=n)), float)
+    weights = np.array(data.draw(st.lists(st.integers(0, 3), min_size=n, max_size=n)), float)
+    found = Ranking(scores, truth).sensitivity_at(0.8, weights)
+    if not weights[truth].sum() or not weights[~truth].sum():
+        assert np.isnan(found)
+        return
+    false, true, _ = roc_curve(truth, scores, sample_weight=weights, drop_intermediate=False)
+    assert found == pytest.approx(true[false <= 0.2 + 1e-9].max())

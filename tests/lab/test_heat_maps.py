@@ -13,6 +13,7 @@ from tests import tiny
 from tl_jax import pretrained, run, tasks
 from tl_jax.data.phantom import simulate
 from tl_jax.evaluation.bootstrap import Resampling
+from tl_jax.inputs import Pictures
 from tl_jax.lab import heat_maps
 from tl_jax.lab.heat_maps import Films
 from tl_jax.step import Recipe
@@ -66,7 +67,7 @@ def test_a_network_that_nobody_has_trained_finds_nothing(monkeypatch):
         if shot.label
     ]
     model, _ = pretrained.scratch(tiny.ARCH, num_classes=2, seed=7)
-    recipe = Recipe(tasks.find("classification"), 2, 96, 1, (0.5,), (0.25,))
+    recipe = Recipe(tasks.find("classification"), 2, Pictures(96, 1, (0.5,), (0.25,)))
     some = Films(
         np.stack([shot.image for _, shot in shots])[..., None],
         np.array([str(number) for number, _ in shots]),

@@ -9,7 +9,20 @@ from typing import Any
 
 from flax import nnx
 
-from tl_jax.backbones import convnext, dinov2, heads, hf_config, inception, necks, resnet, vgg, vit
+from tl_jax.backbones import (
+    bert,
+    convnext,
+    dinov2,
+    distilbert,
+    gpt2,
+    heads,
+    hf_config,
+    inception,
+    necks,
+    resnet,
+    vgg,
+    vit,
+)
 from tl_jax.backbones.anatomy import Backbone
 from tl_jax.pretrained.rules import Ignore, Rule
 
@@ -22,6 +35,12 @@ FAMILIES: dict[str, ModuleType] = {
     "convnext": convnext,
     "vgg": vgg,
     "inception_v3": inception,
+    "bert": bert,
+    "roberta": bert,
+    "xlm-roberta": bert,
+    "camembert": bert,
+    "distilbert": distilbert,
+    "gpt2": gpt2,
 }
 """The module of each ``model_type`` of a Hugging Face ``config.json``."""
 
@@ -43,6 +62,11 @@ def family(config: Mapping[str, Any]) -> ModuleType:
         near = difflib.get_close_matches(name, FAMILIES, n=1, cutoff=0.0)[0]
         raise ValueError(f"model_type={name!r} is unknown; the nearest of {known} is {near!r}")
     return FAMILIES[name]
+
+
+def reads_text(config: Mapping[str, Any]) -> bool:
+    """Whether what a Hugging Face config describes reads texts, and not pictures. Raises as `family`."""
+    return getattr(family(config), "READS_TEXT", False)
 
 
 def build(

@@ -44,6 +44,15 @@ class Preprocess:
 
 
 @dataclass(frozen=True)
+class TextInput:
+    """What a network that reads text takes: numbers of tokens below ``vocabulary``, ``longest`` of them at
+    the most."""
+
+    vocabulary: int
+    longest: int
+
+
+@dataclass(frozen=True)
 class Spec:
     """Static facts of a backbone, read from its ``config.json``.
 
@@ -52,7 +61,8 @@ class Spec:
     pixel on which its first cell is centred, counted from 0: (p - 1) / 2 for patches of p pixels, 0 for what
     convolutions of odd size make in steps, padded alike on both sides.
     ``features`` is the length of the vector that the neck hands to the head, ``channels`` the number
-    of input channels, ``config`` the Hugging Face configuration the backbone was built from.
+    of input channels, ``config`` the Hugging Face configuration the backbone was built from. ``text`` is None
+    where it reads pictures; else strides, origins, channels and preprocessing say nothing.
     ``pooled_last``: the last block of a level takes the step to its stride, as where pooling ends it, and not
     the first one, as in a ResNet.
     """
@@ -65,6 +75,7 @@ class Spec:
     features: int
     channels: int = 3
     preprocess: Preprocess = Preprocess()
+    text: TextInput | None = None
     config: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
     pooled_last: bool = False
 
@@ -100,6 +111,18 @@ class Backbone(nnx.Module):
         """The carry as a map (B, h, w, c), prefix tokens dropped."""
         raise NotImplementedError(f"{type(self).__name__} must define feature_map")
 
+    def mean(self, carry: Carry) -> jax.Array:
+        """The mean of a carry over its places, (B, c)."""
+        return self.feature_map(carry).mean(axis=(1, 2))
+
+    def pack(self, carry: Carry) -> jax.Array:
+        """A carry as one array (B, …), to be kept."""
+        return carry["x"]
+
+    def unpack(self, packed: jax.Array) -> Carry:
+        """The carry of what `pack` gave, in its precision."""
+        return {"x": packed}
+
     def last(self, carry: Carry, *, key: jax.Array | None = None) -> Carry:
         """The last block, for the neck alone: a family may leave out what its neck does not read. `run`
         computes it whole, as taps and feature maps need it."""
@@ -117,7 +140,8 @@ class Backbone(nnx.Module):
         raise ValueError(f"no depth for {path!r}: paths start with stem/, blocks/<i>/, neck/ or head/")
 
     def __call__(self, inputs: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
-        """Logits (B, …) of normalised inputs; images are float32 (B, height, width, channels)."""
+        """Logits (B, …) of normalised inputs; images are float32 (B, height, width, channels), texts tokens
+        (B, n) int32 (see `tl_jax.backbones.text`)."""
         stem_key = _keys(key, len(self.blocks))[0]
         return onward(self, self.stem(inputs, key=stem_key), 0, key=key)
 
@@ -184,9 +208,12 @@ def _toward_neck(model: Backbone, carry: Carry, start: int, *, key: jax.Array | 
 class Head(nnx.Module):
     """Dropout and one linear layer: (B, features) → (B, outputs) logits."""
 
-    def __init__(self, features: int, outputs: int, *, dropout: float = 0.0, rngs: nnx.Rngs):
+    def __init__(
+        self, features: int, outputs: int, *, dropout: float = 0.0, bias: bool = True, rngs: nnx.Rngs
+    ):
+        init = nnx.initializers.normal(0.01)
         self.dropout = nnx.Dropout(dropout)
-        self.linear = nnx.Linear(features, outputs, kernel_init=nnx.initializers.normal(0.01), rngs=rngs)
+        self.linear = nnx.Linear(features, outputs, use_bias=bias, kernel_init=init, rngs=rngs)
 
     def __call__(self, features: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
         if key is not None:

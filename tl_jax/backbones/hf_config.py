@@ -98,8 +98,9 @@ def pair(value: Any) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def problems(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a completed config in ways that every family shares."""
+def problems(config: Mapping[str, Any], defaults: Mapping[str, Any], *, act: str = "hidden_act") -> list[str]:
+    """What is wrong with a completed config in ways that every family shares. ``act`` is the key of its
+    activation."""
     found = []
     for name, default in defaults.items():
         value = config[name]
@@ -117,10 +118,10 @@ def problems(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str
                 found.append(f"{name}={value!r} must be a positive integer")
         elif isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
             found.append(f"{name}={value!r} must be a number ≥ 0")
-    act = config["hidden_act"]
-    if isinstance(act, str) and act not in ACTIVATIONS:
-        near = difflib.get_close_matches(act, ACTIVATIONS, n=1, cutoff=0.0)[0]
-        found.append(f"hidden_act={act!r} is unknown; the nearest of {len(ACTIVATIONS)} is {near!r}")
+    chosen = config[act]
+    if isinstance(chosen, str) and chosen not in ACTIVATIONS:
+        near = difflib.get_close_matches(chosen, ACTIVATIONS, n=1, cutoff=0.0)[0]
+        found.append(f"{act}={chosen!r} is unknown; the nearest of {len(ACTIVATIONS)} is {near!r}")
     return found
 
 

@@ -33,8 +33,33 @@ def linear(x: jax.Array, kernel: jax.Array, dimension_numbers: Any, **options: A
     return times(x, kernel)
 
 
-Linear = partial(nnx.Linear, dot_general=linear)
-"""`nnx.Linear`, which multiplies by way of `linear`."""
+class Linear(nnx.Linear):
+    """`nnx.Linear`, which multiplies by way of `linear`, and to which a low-rank update may be added: with
+    ``lora_a`` (in, r) and ``lora_b`` (r, out) it gives x·kernel + bias + ``lora_scale`` · x·a·b (Hu et al.
+    2021, arXiv:2106.09685). See `tl_jax.lora`."""
+
+    def __init__(self, inputs: int, outputs: int, **options: Any) -> None:
+        super().__init__(inputs, outputs, dot_general=linear, **options)
+        self.lora_a: nnx.Param | None = nnx.data(None)
+        self.lora_b: nnx.Param | None = nnx.data(None)
+        self.lora_scale = 1.0
+
+    def adapt(self, rank: int, scale: float, key: jax.Array) -> None:
+        """Adds an update that is nothing yet: a is drawn, b is 0."""
+        inputs, outputs = self.kernel.shape
+        self.lora_a = nnx.Param(jax.random.normal(key, (inputs, rank)) * inputs**-0.5)
+        self.lora_b = nnx.Param(jnp.zeros((rank, outputs)))
+        self.lora_scale = scale
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        return updated(self, inputs, super().__call__(inputs))
+
+
+def updated(layer: nnx.Linear, x: jax.Array, made: jax.Array) -> jax.Array:
+    """``made`` of x by the layer's kernel, with its low-rank update, if it has one."""
+    if not isinstance(layer, Linear) or layer.lora_a is None or layer.lora_b is None:
+        return made
+    return made + layer.lora_scale * times(times(x, layer.lora_a[...]), layer.lora_b[...])
 
 
 def together(layers: Sequence[nnx.Linear], x: jax.Array) -> list[jax.Array]:
@@ -45,7 +70,7 @@ def together(layers: Sequence[nnx.Linear], x: jax.Array) -> list[jax.Array]:
     ends = list(accumulate(kernel.shape[1] for kernel in kernels))[:-1]
     made = jnp.split(times(x, jnp.concatenate(kernels, axis=1)), ends, axis=-1)
     return [
-        part if layer.bias is None else part + layer.bias[...]
+        updated(layer, x, part if layer.bias is None else part + layer.bias[...])
         for layer, part in zip(layers, made, strict=True)
     ]
 
@@ -54,7 +79,8 @@ def activated(layer: nnx.Linear, act: Callable[[jax.Array], jax.Array], x: jax.A
     """``act(layer(x))`` of x (…, in). oneDNN applies the exact GELU as it writes the product, where no
     gradient asks for what came before it."""
     kernel = layer.kernel[...]
-    if act is not hf_config.gelu or layer.bias is None or not onednn.available(x, kernel):
+    adapted = isinstance(layer, Linear) and layer.lora_a is not None
+    if act is not hf_config.gelu or layer.bias is None or adapted or not onednn.available(x, kernel):
         return act(layer(x))
     made = cast(jax.Array, _gelu_product(x.reshape(-1, x.shape[-1]), kernel, layer.bias[...]))
     return made.reshape(*x.shape[:-1], -1)
@@ -109,10 +135,18 @@ def _product(a: jax.Array, b: jax.Array, *, transpose_b: bool = False) -> jax.Ar
     return cast(jax.Array, product(a, b, False, transpose_b))
 
 
-def attention(query: jax.Array, keys: jax.Array, values: jax.Array) -> jax.Array:
-    """Scaled dot-product attention (Vaswani et al. 2017, eq. 1): (B, n, heads, d) each → (B, n, heads, d)."""
+def attention(
+    query: jax.Array, keys: jax.Array, values: jax.Array, seen: jax.Array | None = None
+) -> jax.Array:
+    """Scaled dot-product attention (Vaswani et al. 2017, eq. 1): (B, n, heads, d) each → (B, n, heads, d).
+    ``seen``, which broadcasts to (B, heads, n, n), says which query looks at which key; None: all at all."""
     if not onednn.available(query, keys, values):
-        return jax.nn.dot_product_attention(query, keys, values)
+        return jax.nn.dot_product_attention(query, keys, values, mask=seen)
     query, keys, values = (x.swapaxes(1, 2) for x in (query * query.shape[-1] ** -0.5, keys, values))
-    weights = jax.nn.softmax(_product(query, keys, transpose_b=True))
+    weights = jax.nn.softmax(masked(_product(query, keys, transpose_b=True), seen))
     return _product(weights, values).swapaxes(1, 2)
+
+
+def masked(scores: jax.Array, seen: jax.Array | None) -> jax.Array:
+    """Scores of which those that are not seen become so low that their weight is 0."""
+    return scores if seen is None else jnp.where(seen, scores, jnp.finfo(scores.dtype).min)

@@ -32,51 +32,53 @@ def check_table(table: Table) -> None:
         if strange:
             problems.append(f"splits are called {some(strange)}; they may be {some(SPLITS)}, or empty")
     if not n:
-        problems.append("it holds no picture")
+        problems.append(f"it holds no {table.noun}")
     if problems:
         raise listed("the data set cannot be used:", problems)
 
 
 def unusable(table: Table, bad: Mapping[int, str], policy: str) -> list[str]:
-    """What stops the run: bad pictures that may not be skipped, or nothing but bad ones."""
+    """What stops the run: bad examples that may not be skipped, or nothing but bad ones."""
     if bad and policy == "error":
         shown = [*list(bad.values())[:_SHOWN], *([f"and {len(bad) - _SHOWN:,} more"] * (len(bad) > _SHOWN))]
         advice = "Mend or remove them, or leave them out with --config.data.on_bad_image=skip."
-        return [str(listed(f"{counted(len(bad), 'picture')} cannot be used:", shown, advice))]
+        return [str(listed(f"{counted(len(bad), table.noun)} cannot be used:", shown, advice))]
     if len(bad) == len(table):
-        return [f"not one picture can be used; the first: {next(iter(bad.values()))}"]
+        return [f"not one {table.noun} can be used; the first: {next(iter(bad.values()))}"]
     return []
 
 
-def skipped(bad: Mapping[int, str]) -> list[str]:
-    """Lines that count and name the pictures passed over; ``bad``: row → what is wrong."""
+def skipped(bad: Mapping[int, str], noun: str = "picture") -> list[str]:
+    """Lines that count and name the examples passed over; ``bad``: row → what is wrong."""
     if not bad:
         return []
-    return [
-        f"skipped {counted(len(bad), 'picture')} that cannot be used:",
-        *(f"  {why}" for why in bad.values()),
-    ]
+    return [f"skipped {counted(len(bad), noun)} that cannot be used:", *(f"  {why}" for why in bad.values())]
 
 
 def check_labels(
-    labels: np.ndarray, where: np.ndarray, classes: Sequence[str], bad: Mapping[int, str] | None = None
+    labels: np.ndarray,
+    where: np.ndarray,
+    classes: Sequence[str],
+    bad: Mapping[int, str] | None = None,
+    *,
+    noun: str = "picture",
 ) -> None:
-    """Raises SourceError where a split is empty, or train lacks a class; it names the pictures that were
+    """Raises SourceError where a split is empty, or train lacks a class; it names the examples that were
     skipped, ``bad``, which may be why."""
     problems = []
     for name in SPLITS:
         here = Counter(labels[where == name].tolist())
         if not here:
-            problems.append(f"{name} has no picture; give it some, or cut the splits by data.fractions")
+            problems.append(f"{name} has no {noun}; give it some, or cut the splits by data.fractions")
         elif name == "train":
             absent = [label for label in classes if not here[label]]
-            problems += [f"class {label!r} has no picture in train" for label in absent[:_SHOWN]]
+            problems += [f"class {label!r} has no {noun} in train" for label in absent[:_SHOWN]]
             if len(absent) > _SHOWN:
                 problems.append(f"nor have {len(absent) - _SHOWN:,} more classes")
     if len(classes) < 2:
         problems.append(f"there is one class only ({some(list(classes))}); nothing can be told apart")
     if problems:
-        raise listed("the splits cannot be used:", problems, "\n".join(skipped(bad or {})))
+        raise listed("the splits cannot be used:", problems, "\n".join(skipped(bad or {}, noun)))
 
 
 def counts(labels: np.ndarray, where: np.ndarray, classes: Sequence[str]) -> list[str]:
@@ -90,11 +92,13 @@ def counts(labels: np.ndarray, where: np.ndarray, classes: Sequence[str]) -> lis
     return aligned(rows, left=1)
 
 
-def unmeasured(labels: np.ndarray, where: np.ndarray, classes: Sequence[str]) -> list[str]:
+def unmeasured(
+    labels: np.ndarray, where: np.ndarray, classes: Sequence[str], noun: str = "picture"
+) -> list[str]:
     """Lines that tell which classes val and test lack."""
     lines = []
     for name in SPLITS[1:]:
         absent = sorted(set(classes) - set(labels[where == name].tolist()), key=list(classes).index)
         if absent:
-            lines.append(f"{name} has no picture of {some(absent)}: some measures are undefined there")
+            lines.append(f"{name} has no {noun} of {some(absent)}: some measures are undefined there")
     return lines

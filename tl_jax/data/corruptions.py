@@ -1,4 +1,5 @@
-"""Corruptions: what becomes of a picture that was taken or kept badly. One function each.
+"""Corruptions: what becomes of a picture that was taken or kept badly. One function each, the simplest here,
+the others in `weather` and `optics`.
 
 Names and levels are those of ImageNet-C (Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to
 Common Corruptions and Perturbations", ICLR 2019), made for pictures of 224 pixels. What is a length there,
@@ -17,6 +18,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from tl_jax.data import optics, weather
 
 VERSION = 1
 """Part of every key of corrupted pictures; to be raised when a corruption changes."""
@@ -66,6 +69,14 @@ CORRUPTIONS: Mapping[str, Callable[[jax.Array, int, jax.Array], jax.Array]] = {
     "brightness": brightness,
     "noise": noise,
     "blur": blur,
+    "fog": weather.fog,
+    "rain": weather.rain,
+    "snow": weather.snow,
+    "night": weather.night,
+    "motion": optics.motion,
+    "defocus": optics.defocus,
+    "jpeg": optics.jpeg,
+    "resolution": optics.resolution,
 }
 
 

@@ -32,7 +32,7 @@ def problems(table: Table, given: np.ndarray, twins: Sequence[Sequence[int]]) ->
         return []
     told = [" = ".join(f"{table.ids[row]} ({given[row]})" for row in same) for same in crossing]
     more = [f"and {len(told) - _SHOWN:,} more"] * (len(told) > _SHOWN)
-    head = f"{counted(len(told), 'picture')} in more than one of the given splits:"
+    head = f"{counted(len(told), table.noun)} in more than one of the given splits:"
     return [str(listed(head, [*told[:_SHOWN], *more], f"Results on such splits are too good. {CHOICES}."))]
 
 
@@ -40,10 +40,10 @@ def notes(table: Table, twins: Sequence[Sequence[int]]) -> list[str]:
     """Lines to print: how many pictures come more than once, and which have more than one label."""
     told = [" = ".join(table.ids[list(same)].tolist()) for same in twins]
     lines = [
-        f"{counted(len(twins), 'picture')} there more than once, counted as of one group: {some(told, 3)}"
+        f"{counted(len(twins), table.noun)} there more than once, counted as of one group: {some(told, 3)}"
     ]
     torn = [same for same in twins if len(set(table.labels[list(same)].tolist())) > 1]
     if torn:
         pairs = [" = ".join(f"{table.ids[row]} ({table.labels[row]})" for row in same) for same in torn]
-        lines.append(f"{counted(len(torn), 'picture')} with more than one label: {some(pairs)}")
+        lines.append(f"{counted(len(torn), table.noun)} with more than one label: {some(pairs)}")
     return lines

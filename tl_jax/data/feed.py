@@ -1,4 +1,4 @@
-"""Batches for the compiled step: from the device where the pictures fit, else streamed by Grain.
+"""Batches for the compiled step: from the device where the examples fit, else streamed by Grain.
 
 Either way batch t is the same, because `order.indices` says which rows it holds.
 """
@@ -22,8 +22,9 @@ Store = dict[str, jax.Array]
 class Feed:
     """Batches of a split.
 
-    Where the pictures take at most ``device_budget`` bytes they are put on every device once, and a
+    Where the examples take at most ``device_budget`` bytes they are put on every device once, and a
     batch is an index into them; else each batch is read by a thread, moved ahead of time and handed over.
+    Texts of about one length come together, padded to one of the split's ``widths``.
     ``sharding`` lays the rows of a batch over the devices; a process reads the rows of its own devices. With
     ``views`` the split holds so many of each picture, as `order.indices` numbers them.
     """
@@ -45,15 +46,17 @@ class Feed:
         self._next = -1
         self._own = own_rows(batch_size, sharding)
         if self.resident:
-            pictures = {"image": split.images[:], "label": split.labels}
-            everywhere = NamedSharding(sharding.mesh, PartitionSpec())
-            self._store: Store = {name: put(values, everywhere) for name, values in pictures.items()}
+            self._everywhere = NamedSharding(sharding.mesh, PartitionSpec())
+            self._labels = put(split.labels, self._everywhere)
+            self._images: dict[int | None, jax.Array] = {}
 
     def batch(self, step: int) -> tuple[Store, jax.Array | None]:
-        """Batch ``step``: pictures (N or B, h, w, c) uint8 and labels int32, and the rows (B,) int32 to
-        take from them, or None where they are the batch already."""
+        """Batch ``step``: examples (N or B, …) as the split has them and labels int32, and the rows (B,)
+        int32 to take from them, or None where they are the batch already."""
         if self.resident:
-            return self._store, put_rows(self._rows(step), self.sharding)
+            rows = self._rows(step)
+            store = {"image": self._resident(self.split.width(rows)), "label": self._labels}
+            return store, put_rows(rows[self._own], self.sharding)
         if self._stream is None or step != self._next:
             self.close()
             self._stream = self._read_from(step)
@@ -67,16 +70,24 @@ class Feed:
             self._stream = None
 
     def _rows(self, step: int) -> np.ndarray:
-        """This process's rows of batch ``step``."""
-        n = len(self.split) // self.views
-        return order.indices(self.seed, step, self.batch_size, n, self.views)[self._own]
+        """The rows of batch ``step``."""
+        n, sizes = len(self.split) // self.views, self.split.sizes
+        return order.indices(self.seed, step, self.batch_size, n, self.views, sizes)
+
+    def _resident(self, width: slice) -> jax.Array:
+        """All examples on every device, cut to a width."""
+        if width.stop not in self._images:
+            self._images[width.stop] = put(self.split.images[:][:, width], self._everywhere)
+        return self._images[width.stop]
 
     def _read_from(self, start: int) -> Iterator[Store]:
         import grain.python as grain
 
         def read(step: int) -> dict[str, np.ndarray]:
             rows = self._rows(step)
-            return {"image": self.split.images[rows], "label": self.split.labels[rows]}
+            own = rows[self._own]
+            images = self.split.images[own][:, self.split.width(rows)]
+            return {"image": images, "label": self.split.labels[own]}
 
         steps = grain.MapDataset.range(start, start + 2**40).map(read)
         options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
@@ -93,12 +104,19 @@ class Feed:
             iterator.close()
 
 
-def eval_batches(split: Split, batch_size: int, own: slice = slice(None)) -> Iterator[tuple[np.ndarray, int]]:
-    """Pictures (batch_size, h, w, c) uint8 in order, each once; the last batch is padded with zeros.
-    With each, how many are real. Only the rows ``own`` of each batch are read and given."""
+def eval_batches(
+    split: Split, batch_size: int, own: slice = slice(None), order: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Examples (batch_size, …) as the split has them, in ``order`` (n,) or as they come, each once; the last
+    batch is padded with zeros. With each, how many are real. Only the rows ``own`` of each batch are read and
+    given. With an order texts are padded to one of the split's ``widths``, else all to the last."""
     first, end, _ = own.indices(batch_size)
     for start in range(0, len(split), batch_size):
-        images = split.images[start + first : min(start + end, len(split))]
+        rows: Any = slice(start + first, min(start + end, len(split)))
+        width = slice(None)
+        if order is not None:
+            width, rows = split.width(order[start : start + batch_size]), order[rows]
+        images = split.images[rows][:, width]
         if len(images) < end - first:
             padding = np.zeros((end - first - len(images), *images.shape[1:]), images.dtype)
             images = np.concatenate([images, padding])

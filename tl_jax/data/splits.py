@@ -23,12 +23,12 @@ CHOICES = (
 
 
 def assign(
-    groups: np.ndarray, labels: np.ndarray, given: np.ndarray, config: Any
+    groups: np.ndarray, labels: np.ndarray, given: np.ndarray, config: Any, *, noun: str = "picture"
 ) -> tuple[np.ndarray, list[str]]:
     """Splits (n,) str, "" for rows that are dropped, and notices of what was done.
 
-    ``given`` (n,): the source's own splits, or "" in all rows. ``config`` is that of the data. Raises
-    SourceError.
+    ``given`` (n,): the source's own splits, or "" in all rows. ``config`` is that of the data; ``noun``: what
+    a row is. Raises SourceError.
     """
     groups, labels = np.asarray(groups, str), np.asarray(labels, str)
     notes: list[str] = []
@@ -43,7 +43,7 @@ def assign(
         return _cut_three(groups, labels, fractions, config.split_seed), notes
     if open_.any():
         raise SourceError(
-            f"{counted(int(open_.sum()), 'picture')} of {len(open_):,} have no split, the others have one; "
+            f"{counted(int(open_.sum()), noun)} of {len(open_):,} have no split, the others have one; "
             "name all or none, or set data.fold, which sets them aside"
         )
 
@@ -60,14 +60,14 @@ def assign(
         if config.on_group_overlap == "resplit":
             notes.append(f"given splits share {counted(len(shared), 'group')}: everything is cut anew")
             return _cut_three(groups, labels, fractions, config.split_seed), notes
-        notes.append(_drop(groups, splits, shared))
+        notes.append(_drop(groups, splits, shared, noun))
         splits = effective(splits, config)  # what is left of val may be too small
     if "val" not in lacking and not (splits == "val").any():
         size = int((given == "val").sum())
-        lacking["val"] = f"has only {counted(size, 'picture')} (data.min_val={config.min_val})"
+        lacking["val"] = f"has only {counted(size, noun)} (data.min_val={config.min_val})"
         # Never a smaller one than was given, however small the whole is.
         fractions["val"] = max(fractions["val"], size / max(1, int((splits == "train").sum())))
-    return splits, notes + _complete(groups, labels, splits, fractions, lacking, config.split_seed)
+    return splits, notes + _complete(groups, labels, splits, fractions, lacking, config.split_seed, noun)
 
 
 def effective(given: np.ndarray, config: Any) -> np.ndarray:
@@ -78,7 +78,7 @@ def effective(given: np.ndarray, config: Any) -> np.ndarray:
     return splits
 
 
-def check(groups: np.ndarray, splits: np.ndarray, *, grouped: bool) -> str:
+def check(groups: np.ndarray, splits: np.ndarray, *, grouped: bool, noun: str = "picture") -> str:
     """Asserts that no group is in two splits; the sentence that says so."""
     shared = _shared(groups, splits)
     if shared:
@@ -87,7 +87,7 @@ def check(groups: np.ndarray, splits: np.ndarray, *, grouped: bool) -> str:
     word = (
         "groups"
         if grouped
-        else "pictures, copies apart (no groups are named: set data.group if patients have several)"
+        else f"{noun}s, copies apart (no groups are named: set data.group if patients have several)"
     )
     return f"no group is in two splits; {word}: {numbers}"
 
@@ -184,16 +184,14 @@ def _shared(groups: np.ndarray, splits: np.ndarray) -> dict[str, list[str]]:
     return {group: sorted(where, key=SPLITS.index) for group, where in found.items() if len(where) > 1}
 
 
-def _drop(groups: np.ndarray, splits: np.ndarray, shared: Mapping[str, list[str]]) -> str:
+def _drop(groups: np.ndarray, splits: np.ndarray, shared: Mapping[str, list[str]], noun: str) -> str:
     """Takes shared groups out of all but the last of their splits, in place; the sentence that says so."""
     last = {group: where[-1] for group, where in shared.items()}
     lost = np.array([last.get(group, split) != split for group, split in zip(groups, splits, strict=True)])
     lost &= splits != ""
     dropped = Counter(splits[lost].tolist())
     splits[lost] = ""
-    told = " and ".join(
-        f"{counted(dropped[name], 'picture')} from {name}" for name in SPLITS if dropped[name]
-    )
+    told = " and ".join(f"{counted(dropped[name], noun)} from {name}" for name in SPLITS if dropped[name])
     return f"given splits share {counted(len(shared), 'group')}: {told} dropped"
 
 
@@ -204,6 +202,7 @@ def _complete(
     fractions: Mapping[str, float],
     lacking: Mapping[str, str],
     seed: int,
+    noun: str,
 ) -> list[str]:
     """Cuts from train what given splits lack, in place; says what, and why (``lacking``)."""
     if not lacking:
@@ -212,8 +211,7 @@ def _complete(
     shares = [1 - sum(fractions[name] for name in lacking), *(fractions[name] for name in lacking)]
     splits[rows] = np.array(["train", *lacking])[cut(groups[rows], labels[rows], shares, seed)]
     return [
-        f"the given {name} split {why}: cut anew from train, "
-        f"now {counted(int((splits == name).sum()), 'picture')}"
+        f"the given {name} split {why}: cut anew from train, now {counted(int((splits == name).sum()), noun)}"
         for name, why in lacking.items()
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -29,18 +30,20 @@ class Table:
     cheaply (size and modification time, or a digest), for cache keys. ``grouped`` says whether the
     source named groups at all. ``notes`` are lines to print: what was passed over, what was assumed.
     ``caveat`` is what must stand beside every number measured here, such as that nobody was ill.
+    ``noun`` is what a row is: "picture", or "text", of which ``read(i, None)`` gives the words.
     """
 
     ids: np.ndarray
     labels: np.ndarray
     groups: np.ndarray
     splits: np.ndarray
-    read: Callable[[int, tuple[int, int] | None], np.ndarray]
+    read: Callable[[int, tuple[int, int] | None], Any]
     stamp: Callable[[int], str]
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
     grouped: bool = False
     notes: tuple[str, ...] = ()
     caveat: str = ""
+    noun: str = "picture"
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -1,4 +1,4 @@
-"""Pictures nobody has labelled yet, read exactly as those that were trained on."""
+"""Examples nobody has labelled yet, read exactly as those that were trained on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from tl_jax.data import store
 from tl_jax.data.examples import Split
-from tl_jax.data.sources import tree
+from tl_jax.data.reading import Reader
+from tl_jax.data.sources import texts, tree
 from tl_jax.data.sources.dicom import is_dicom
 from tl_jax.data.sources.errors import SourceError, listed
 from tl_jax.data.sources.files import SUFFIXES, Files
@@ -70,6 +71,24 @@ def load_unlabelled(
         images=images if len(good) == len(ids) else images[good],
     )
     return split, tuple(pictures.bad.values()), notes
+
+
+def load_texts(
+    source: str | Path, config: Any, reader: Reader, *, say: Callable[[str], None] = lambda line: None
+) -> tuple[Split, tuple[str, ...], tuple[str, ...]]:
+    """The texts of a file, see `texts.unlabelled`: (split, what is wrong with the bad ones, notes). Labels
+    are -1, and every text is a group of its own. Raises SourceError where there is none at all."""
+    path = Path(source).expanduser()
+    if not path.is_file():
+        raise SourceError(f"{source} is no file of texts")
+    table = texts.unlabelled(path, config.columns.text or config.features.text)
+    found = reader.read(table, config, say)
+    good = np.setdiff1d(np.arange(len(table)), list(found.bad))
+    lengths = None if found.lengths is None else found.lengths[good]
+    labels, images = np.full(len(good), -1, np.int32), found.arrays["test"][good]
+    ids = table.ids[good]
+    split = Split(ids, labels, ids, images, lengths=lengths, widths=found.widths)
+    return split, tuple(found.bad.values()), found.notes
 
 
 def _files(root: Path) -> tuple[list[str], list[str], tuple[str, ...]]:

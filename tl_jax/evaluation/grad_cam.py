@@ -34,7 +34,8 @@ from numpy.typing import ArrayLike
 from tl_jax import compilation
 from tl_jax.backbones.anatomy import Backbone, Carry, Leaves, Spec, inference_graph, merge, onward, run, split
 from tl_jax.data.examples import Rows
-from tl_jax.step import Recipe, inputs
+from tl_jax.inputs import Pictures
+from tl_jax.step import Recipe
 
 ROWS = 16
 """Pictures that go through the network at once; fewer are filled up, so that there is one program."""
@@ -69,7 +70,7 @@ def heatmaps(
     classes = np.asarray(classes)
     _check(model, recipe, images, classes, cut)
     if not len(images):
-        return np.zeros((0, recipe.size, recipe.size), np.float32)
+        return np.zeros((0, *images.shape[1:3]), np.float32)
     graph, params, stats = inference_graph(model), *split(model)[1:]
     static = graph, recipe.inference
     if cut is None:
@@ -85,7 +86,14 @@ def heatmaps(
         full = np.zeros(like.shape, np.uint8), np.zeros(ROWS, np.int32)
         full[0][: len(rows)], full[1][: len(rows)] = rows, which
         found.append(np.asarray(program(params, stats, *full))[: len(rows)])
-    return enlarged(np.concatenate(found), model.spec, cut.blocks, recipe.size)
+    return enlarged(np.concatenate(found), model.spec, cut.blocks, pictures(recipe).size)
+
+
+def pictures(recipe: Recipe) -> Pictures:
+    """How the network reads pictures. Raises ValueError where it reads texts."""
+    if not isinstance(recipe.input, Pictures):
+        raise ValueError("heat maps are drawn on pictures, and this network reads texts")
+    return recipe.input
 
 
 def chosen(model: Backbone, recipe: Recipe) -> Cut:
@@ -100,7 +108,8 @@ def chosen(model: Backbone, recipe: Recipe) -> Cut:
     spec = model.spec
     reads_all, sees_length = _neck(model, recipe)
     deepest = len(model.blocks) - (not reads_all)
-    cells = {blocks: spec.cells(recipe.size, blocks) for blocks in range(1, deepest + 1)}
+    size = pictures(recipe).size
+    cells = {blocks: spec.cells(size, blocks) for blocks in range(1, deepest + 1)}
     blocks = max(cells, key=lambda one: (min(cells[one], CELLS), one), default=0)
     return Cut(blocks, "each" if reads_all and sees_length else "relative")
 
@@ -132,7 +141,8 @@ def _maps(
 ) -> jax.Array:
     """Maps (B, h, w) float32 of stored pictures (B, size, size, c) uint8 and classes (B,) int32."""
     model = merge(graph, {path: leaf.astype(recipe.precision) for path, leaf in params.items()}, stats)
-    carry, _ = run(model, model.stem(inputs(images, recipe).astype(recipe.precision)), stop=cut.blocks)
+    x = recipe.input.network(images).astype(recipe.precision)
+    carry, _ = run(model, model.stem(x), stop=cut.blocks)
 
     def score(x: jax.Array) -> jax.Array:
         """The sum over pictures, none of which sees another."""
@@ -154,7 +164,8 @@ def _neck(model: Backbone, recipe: Recipe) -> tuple[bool, bool]:
     """Whether the neck reads every cell of the map after the last block, and whether it sees the length of
     those that it reads: by its slopes at a random carry."""
     graph, *leaves = split(model)
-    picture = jax.ShapeDtypeStruct((1, recipe.size, recipe.size, recipe.channels), jnp.float32)
+    how = pictures(recipe)
+    picture = jax.ShapeDtypeStruct((1, how.size, how.size, how.channels), jnp.float32)
 
     def blocks(leaves: list[Leaves], picture: jax.Array) -> Carry:
         model = merge(graph, *leaves)
@@ -179,7 +190,7 @@ def _neck(model: Backbone, recipe: Recipe) -> tuple[bool, bool]:
 def _check(
     model: Backbone, recipe: Recipe, images: np.ndarray | Rows, classes: np.ndarray, cut: Cut | None
 ) -> None:
-    size, problems = recipe.size, []
+    size, problems = pictures(recipe).size, []
     if len(images.shape) != 4 or images.shape[1:3] != (size, size) or images[:0].dtype != np.uint8:
         problems.append(f"images are {images[:0].dtype} {images.shape}, not uint8 (n, {size}, {size}, c)")
     if classes.shape != images.shape[:1]:

@@ -38,6 +38,16 @@ class Ranking:
         self._positive = summing(block[wanted], self.blocks, order[wanted], len(scores))
         self._negative = summing(block[~wanted], self.blocks, order[~wanted], len(scores))
 
+    def sensitivity_at(self, specificity: float, weights: Floats) -> Floats:
+        """The highest sensitivity (…) of any threshold at which at least this share of the negatives is left
+        alone, for weights (n,) or (n, R); NaN without a positive, or a negative."""
+        found, false = self._positive @ weights, self._negative @ weights
+        positives, negatives = found.sum(axis=0), false.sum(axis=0)
+        true, called = np.cumsum(found, axis=0), np.cumsum(false, axis=0)
+        allowed = called <= (1 - specificity) * negatives * (1 + 1e-9)
+        best = np.where(allowed, true, 0.0).max(axis=0, initial=0.0)
+        return np.where(negatives > 0, ratio(best, positives), np.nan)
+
     def areas(self, weights: Floats) -> tuple[Floats, Floats]:
         """(AUROC, average precision), each (…), for weights (n,) or (n, R).
 

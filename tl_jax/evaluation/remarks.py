@@ -12,6 +12,7 @@ from tl_jax.evaluation.statistics import Statistics
 WHY = {
     "auroc": "needs examples of the class and of the rest",
     "average_precision": "no example of the class",
+    "sensitivity_at_95_specificity": "needs examples of the class and of the rest",
     "balanced_accuracy": "needs examples of at least two classes",
     "sensitivity": "no example of the class",
     "specificity": "every example is of the class",

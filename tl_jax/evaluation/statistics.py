@@ -79,7 +79,7 @@ class Statistics:
         half, decided = self._counts(sums, "half"), self._counts(sums, "decided")
         overall = {"accuracy": metrics.accuracy(half)}
         if self.k == 2:
-            overall |= self._two_classes(per_class, half, decided)
+            overall |= self._two_classes(per_class, half, decided, weights)
         else:
             overall |= self._more_classes(per_class, decided)
         for name in ("nll", "brier", "ece"):
@@ -87,11 +87,12 @@ class Statistics:
                 overall[name + suffix] = self._mean(sums, name + suffix, decided.total)
         return overall, per_class
 
-    def _two_classes(self, per_class: Values, half: Counts, decided: Counts) -> Values:
+    def _two_classes(self, per_class: Values, half: Counts, decided: Counts, weights: Floats) -> Values:
         positive, at_half = self.decision.positive, ("sensitivity", "specificity")
         found = {"accuracy_at_threshold": metrics.accuracy(decided)}
         found["balanced_accuracy"] = self._balanced(decided)
         found |= {name: per_class[name][positive] for name in ("auroc", "average_precision")}
+        found["sensitivity_at_95_specificity"] = self.rankings[positive].sensitivity_at(0.95, weights)
         found |= {name: per_class[name][positive] for name in OF_DECISIONS if name != "accuracy"}
         found["f1_macro"] = metrics.macro(per_class["f1"], self.over["f1"])
         found["balanced_accuracy_at_0.5"] = self._balanced(half)

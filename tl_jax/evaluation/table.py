@@ -9,6 +9,7 @@ TITLES = {
     "accuracy": "accuracy at 0.5",
     "accuracy_at_threshold": "accuracy at the threshold",
     "auroc": "AUROC",
+    "sensitivity_at_95_specificity": "sensitivity at 95 % specificity",
     "ppv": "PPV (precision)",
     "npv": "NPV",
     "f1": "F1",

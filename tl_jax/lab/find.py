@@ -54,7 +54,7 @@ def run(config: ConfigDict, workdir: Path, tried: Floats, *, quiet: bool = False
         def step(i: int, rate: float) -> float:
             nonlocal state
             at, batch = first + i, trainer.supply.batch(first + i)
-            if not stepper.compiled:
+            if not stepper.knows(batch):
                 stepper.compile(state, trainer.fixed, batch, at)
             hyper = replace(stepper.hyper(at), lr=(rate * scales).astype(np.float32))
             state, metrics = stepper(state, trainer.fixed, batch, at, hyper)

@@ -129,8 +129,9 @@ class Arguments:
         chunk, place = divmod(at, AHEAD)
         if seed not in self._drawn or self._drawn[seed][0] != chunk:
             batch, n = job.config.batch_size, len(job.data.train)
-            rows = order.indices(seed, chunk, batch * AHEAD, n, self.views)
-            self._drawn[seed] = chunk, rows.reshape(AHEAD, batch)
+            steps, sizes = range(chunk * AHEAD, (chunk + 1) * AHEAD), job.data.train.sizes
+            rows = [order.indices(seed, one, batch, n, self.views, sizes) for one in steps]
+            self._drawn[seed] = chunk, np.stack(rows)
         return self._drawn[seed][1][place]
 
 

@@ -14,7 +14,7 @@ from tl_jax.backbones.anatomy import split as take_apart
 from tl_jax.data import Split
 from tl_jax.job import Job
 from tl_jax.predictor import each_shape, over, round_up
-from tl_jax.step import Recipe, inputs
+from tl_jax.step import Recipe
 
 
 def names(model: Backbone) -> list[str]:
@@ -48,9 +48,9 @@ def of_pictures(
 
 
 def features(network: Backbone, recipe: Recipe, images: jax.Array) -> list[jax.Array]:
-    """One (B, c) a layer, in the order of `names`, of stored pictures."""
-    carry = network.stem(inputs(images, recipe))
+    """One (B, c) a layer, in the order of `names`, of stored examples."""
+    carry = network.stem(recipe.input.network(images))
     n = len(network.blocks)
     last, taps = run(network, carry, taps=range(n))
-    maps = [network.feature_map(one) for one in (carry, *(taps[i] for i in range(n)))]
-    return [*(one.mean(axis=(1, 2)) for one in maps), network.neck(last)]
+    means = [network.mean(one) for one in (carry, *(taps[i] for i in range(n)))]
+    return [*means, network.neck(last)]

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tl_jax.pretrained.errors import PretrainedError
 from tl_jax.pretrained.files import CONFIG, PREPROCESSOR, SAFETENSORS, read_json
 from tl_jax.pretrained.preprocess import to_processor
 from tl_jax.pretrained.rules import to_theirs
+from tl_jax.pretrained.tokenizer import COMPANIONS, TOKENIZER
 
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -38,11 +40,17 @@ _STALE = (  # facts of the source's file, not of ours
 
 
 def export(
-    model: Backbone, folder: str | os.PathLike[str], *, classes: Sequence[str], dtype: str = "float32"
+    model: Backbone,
+    folder: str | os.PathLike[str],
+    *,
+    classes: Sequence[str],
+    dtype: str = "float32",
+    tokenizer: Path | None = None,
 ) -> Path:
-    """Writes ``config.json``, ``model.safetensors`` and ``preprocessor_config.json``.
+    """Writes ``config.json``, ``model.safetensors`` and, of a model that reads pictures,
+    ``preprocessor_config.json``.
 
-    A new folder appears whole or not at all. In one that is there already the three files are replaced one
+    A new folder appears whole or not at all. In one that is there already these files are replaced one
     by one, each whole, and other files stay.
 
     Args:
@@ -50,13 +58,15 @@ def export(
       folder: where to.
       classes: names of the head's outputs, in order.
       dtype: of the file's numbers, one of `DTYPES`; half of them halves the file, and rounds.
+      tokenizer: a ``tokenizer.json`` that is copied, with what transformers reads beside it.
 
     Raises:
       PretrainedError: if the names do not fit the head, a number is not finite, or the folder holds
         something else.
     """
     _, params, stats = split(model)
-    return export_leaves(model.spec, {**params, **stats}, folder, classes=classes, dtype=dtype)
+    leaves = {**params, **stats}
+    return export_leaves(model.spec, leaves, folder, classes=classes, dtype=dtype, tokenizer=tokenizer)
 
 
 def export_leaves(
@@ -66,6 +76,7 @@ def export_leaves(
     *,
     classes: Sequence[str],
     dtype: str = "float32",
+    tokenizer: Path | None = None,
 ) -> Path:
     """As `export`, for a model that is taken apart: its parameters and statistics by path."""
     if dtype not in DTYPES:
@@ -94,11 +105,26 @@ def export_leaves(
         )
     writers: dict[str, Callable[[Path], None]] = {  # the config last: it makes the folder a model
         SAFETENSORS: lambda path: _write_arrays(path, arrays),
-        PREPROCESSOR: lambda path: _write_json(path, to_processor(spec.preprocess)),
+        **_beside(tokenizer),
         CONFIG: lambda path: _write_json(path, config),
     }
+    if spec.text is None:
+        writers = {PREPROCESSOR: lambda path: _write_json(path, to_processor(spec.preprocess)), **writers}
     _write_folder(folder, writers)
     return folder
+
+
+def _beside(tokenizer: Path | None) -> dict[str, Callable[[Path], None]]:
+    """Copies the tokenizer's files."""
+    if tokenizer is None:
+        return {}
+    files = {TOKENIZER: tokenizer, **{name: tokenizer.with_name(name) for name in COMPANIONS}}
+    return {name: partial(_copy, file) for name, file in files.items() if file.is_file()}
+
+
+def _copy(file: Path, path: Path) -> None:
+    shutil.copyfile(file, path)
+    _sync(path)
 
 
 def _write_folder(folder: Path, writers: Mapping[str, Callable[[Path], None]]) -> None:

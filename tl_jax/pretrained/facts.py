@@ -18,7 +18,8 @@ from tl_jax.pretrained.preprocess import fit_channels, read_preprocess, resized
 
 @dataclass(frozen=True)
 class Facts:
-    """``folder`` is None for a network from scratch; ``channels`` is what the stem was made for."""
+    """``folder`` is None for a network from scratch; ``channels`` is what the stem was made for, which says
+    nothing where the network reads texts."""
 
     folder: Path | None
     source: str
@@ -32,6 +33,7 @@ def inspect(
     name_or_folder: str | os.PathLike[str],
     *,
     arch: Mapping[str, Any] | None = None,
+    pooling: str = "",
     cache_dir: str | os.PathLike[str] | None = None,
     offline: bool = False,
 ) -> Facts:
@@ -40,16 +42,19 @@ def inspect(
     Args:
       name_or_folder: as `load` takes it; "" means a network from scratch.
       arch: the Hugging Face config of a network from scratch.
+      pooling: in the place of the config's own.
 
     Raises:
       PretrainedError: if there is nothing of that name, or no weights, or an architecture nobody knows.
     """
     if not os.fspath(name_or_folder):
-        return from_scratch(arch or {})
+        return from_scratch(pooled(arch or {}, pooling))
     located = hub.locate(name_or_folder, cache_dir=cache_dir, offline=offline)
-    config = _described(read_json(located.folder / CONFIG), str(located.folder / CONFIG))
+    config = pooled(_described(read_json(located.folder / CONFIG), str(located.folder / CONFIG)), pooling)
     if not weight_files(located.folder):
         raise hub.no_weights(str(located.folder), [path.name for path in located.folder.iterdir()])
+    if backbones.reads_text(config):
+        return Facts(located.folder, located.source, config, Preprocess(), 3)
     channels = _channels(config, str(located.folder / CONFIG))
     fixed_size = backbones.family(config).FIXED_SIZE
     preprocess, notes = read_preprocess(located.folder, config, fixed_size=fixed_size)
@@ -58,6 +63,11 @@ def inspect(
     except PretrainedError as error:
         raise PretrainedError(f"{located.folder}: {error}") from None
     return Facts(located.folder, located.source, config, preprocess, channels, notes)
+
+
+def pooled(config: Mapping[str, Any], pooling: str) -> dict[str, Any]:
+    """The config of a network whose tokens become one vector in another way; "": in its own."""
+    return {**config, "pooling": pooling} if pooling and config else dict(config)
 
 
 def from_scratch(arch: Mapping[str, Any]) -> Facts:

@@ -1,7 +1,8 @@
 """A folder's weights as numpy arrays under the names that PyTorch would give them.
 
-Reads ``model.safetensors``, shards with an index, or ``flax_model.msgpack``, the first that is there.
-Half-precision arrays become float32. Nothing here can run code from a file.
+Norms that a checkpoint of 2018 calls ``LayerNorm.gamma`` and ``.beta`` are ``.weight`` and ``.bias``, as in
+transformers. Reads ``model.safetensors``, shards with an index, or ``flax_model.msgpack``, the first that is
+there. Half-precision arrays become float32. Nothing here can run code from a file.
 """
 
 from __future__ import annotations
@@ -90,7 +91,14 @@ def read(folder: Path) -> Arrays:
         raise listed(
             f"the weights in {folder} cannot be read:", problems, "Download or copy these files again."
         )
-    return arrays
+    return {_renamed(name): array for name, array in arrays.items()}
+
+
+def _renamed(name: str) -> str:
+    for old, new in (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")):
+        if name.endswith(old):
+            return name.removesuffix(old) + new
+    return name
 
 
 def shards(index: Path) -> list[str]:

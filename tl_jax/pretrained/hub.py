@@ -1,6 +1,6 @@
 """From a name to a local folder: hub id, folder, workdir of an earlier run, or ``"embedded"``.
 
-Only weights in safe formats and their two JSON files are ever fetched. Pickles and code are not.
+Only weights in safe formats and the JSON files beside them are ever fetched. Pickles and code are not.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tl_jax.pretrained.files import (
     shards,
     weight_files,
 )
+from tl_jax.pretrained.tokenizer import COMPANIONS, TOKENIZER
 
 EMBEDDED = "embedded"
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[^@\s]+))?")
@@ -118,7 +119,8 @@ class _Repo:
                     "and offline off"
                 )
             return folder
-        self._file(PREPROCESSOR)
+        for name in (PREPROCESSOR, TOKENIZER, *COMPANIONS):
+            self._file(name)
         if self._file(SAFETENSORS) is None:
             if (index := self._file(INDEX)) is not None:
                 for name in shards(index):

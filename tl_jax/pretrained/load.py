@@ -38,6 +38,7 @@ def load(
     classes: Sequence[str] | None = None,
     image_size: int | None = None,
     channels: int | None = None,
+    pooling: str = "",
     gray: str = "repeat",
     keep: str = renewed.ALL,
     top: Mapping[str, Any] | None = None,
@@ -55,6 +56,7 @@ def load(
       classes: their names; a head whose classes have other names is made anew.
       image_size: pixels, side of the pictures; position embeddings are resized to it.
       channels: of the pictures. 1 with a colour checkpoint is left to ``gray``.
+      pooling: how the tokens of a text become one vector, if not as the checkpoint's config says.
       gray: ``"repeat"`` keeps the colour stem, for pictures repeated to three channels; ``"sum"``
         folds it into a stem of one channel that computes the same (see `tl_jax.pretrained.gray`).
       keep: ``"all"``, ``"none"``, ``"stem"`` or ``"first K"``: blocks above, neck and head are initialised
@@ -66,13 +68,13 @@ def load(
       seed: of what is initialised anew, which is a function of it and of the architecture alone.
 
     Returns:
-      the model, which maps normalised float32 images (B, height, width, channels) to logits
-      (B, classes), and the report.
+      the model, which maps normalised float32 images (B, height, width, channels), or tokens (B, n) int32, to
+      logits (B, classes), and the report.
 
     Raises:
       PretrainedError: saying what cannot be had or does not fit, all of it, and what to do.
     """
-    found = facts.inspect(name_or_folder, cache_dir=cache_dir, offline=offline)
+    found = facts.inspect(name_or_folder, pooling=pooling, cache_dir=cache_dir, offline=offline)
     assert found.folder is not None
     summed = _stem_is_summed(found.channels, channels, gray)
     names, fresh = labels.wanted(found.config, num_classes, classes)
@@ -94,17 +96,13 @@ def load(
     fresh = fresh or tops.why_anew(own.spec, abstract.spec)
     anew = dict.fromkeys(head, fresh) if fresh else {}
     anew |= renewed.leaves(abstract, shapes, keep)
-    headless = num_classes is not None or classes is not None
     arrays = files.read(found.folder)
     rules = backbones.table(config)
+    lacking = {rule.ours: rule.lacking for rule in rules if isinstance(rule, Rule) and rule.lacking}
+    lacking |= dict.fromkeys(head, "the checkpoint has no head")
+    headless = num_classes is not None or classes is not None
     try:
-        translation = to_ours(
-            arrays,
-            rules,
-            shapes,
-            fresh=anew,
-            optional=dict.fromkeys(head, "the checkpoint has no head") if headless else None,
-        )
+        translation = to_ours(arrays, rules, shapes, fresh=anew, optional=lacking if headless else None)
     except TranslationError as error:
         what = f"{found.source} does not fit its {files.CONFIG} ({len(error.problems)} problems):"
         raise listed(what, list(error.problems), _ADVICE) from error

@@ -34,11 +34,16 @@ class Leaf(Protocol):
 
 @dataclass(frozen=True)
 class Rule:
-    """One leaf (path ``ours``), the checkpoint's array or arrays it is made of, and how."""
+    """One leaf (path ``ours``), the checkpoint's array or arrays it is made of, and how.
+
+    ``lacking``: the leaf belongs to the classifier, as the head does, and this is what to say where a
+    checkpoint without a classifier does not hold it; it is then initialised.
+    """
 
     theirs: str | tuple[str, ...]
     ours: str
     transform: Transform = IDENTITY
+    lacking: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -96,7 +101,7 @@ def to_ours(
       rules: a family's ``table(config)``.
       leaves: the model's parameters and statistics by path; shapes and dtypes are enough.
       fresh: paths to initialise anew whatever the checkpoint holds, and why.
-      optional: paths to initialise, and why, if the checkpoint holds not one of them.
+      optional: paths to initialise, and why, if the checkpoint holds none of those of the same reason.
 
     Raises:
       TranslationError: naming every array and leaf that is missing, misshapen, unexpected or given twice.
@@ -127,8 +132,10 @@ def to_ours(
             found[path][part] = name
 
     initialised = {path: why for path, why in fresh.items() if path in leaves}
-    if not any(path in found for path in optional):
-        initialised.update({p: why for p, why in optional.items() if p in leaves and p not in fresh})
+    held = {why for path, why in optional.items() if path in found}
+    initialised.update(
+        {p: why for p, why in optional.items() if why not in held and p in leaves and p not in fresh}
+    )
 
     result: dict[str, np.ndarray] = {}
     sources: dict[str, tuple[str, ...]] = {}

@@ -45,8 +45,8 @@ class Pictures:
 @dataclass(frozen=True)
 class Evidence:
     """``result`` is result.json, ``history`` the lines of metrics.jsonl, ``plan`` a table a stage,
-    ``changed`` one line a key of the config that is not at its default. Where ``pictures`` are None,
-    ``absent`` says why."""
+    ``changed`` one line a key of the config that is not at its default. ``words`` gives test texts by their
+    rows. Where both ``pictures`` and ``words`` are None, ``absent`` says why."""
 
     name: str
     result: Mapping[str, Any]
@@ -58,6 +58,7 @@ class Evidence:
     test: Scores
     val: Scores
     pictures: Pictures | None = None
+    words: Callable[[np.ndarray], list[str]] | None = None
     absent: str = ""
 
     @property

@@ -1,4 +1,4 @@
-"""Single test pictures worth a look: where the network errs, doubts, and is sure."""
+"""Single test examples worth a look: where the network errs, doubts, and is sure."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ EACH = 4
 
 @dataclass(frozen=True)
 class Example:
-    """``picture`` and ``heat`` are data addresses; ``probability`` (calibrated) is that of ``decided``."""
+    """``picture`` and ``heat`` are data addresses, "" of a ``text``; ``probability`` (calibrated) is that of
+    ``decided``."""
 
     id: str
     truth: str
     decided: str
     probability: float
-    picture: str
-    heat: str
+    picture: str = ""
+    heat: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,17 +62,24 @@ def choose(quality: Quality, each: int = EACH) -> dict[str, np.ndarray]:
 
 
 def kinds(evidence: Evidence, quality: Quality) -> list[Kind]:
-    """With their pictures and heat maps of the class decided; needs ``evidence.pictures``."""
-    assert evidence.pictures is not None
+    """With their pictures and heat maps of the class decided, or their texts; none where there is neither."""
     chosen = choose(quality)
     rows = np.concatenate(list(chosen.values()))
     if not len(rows):
         return []
-    found = evidence.pictures.test(rows)
-    maps = evidence.pictures.heat(found, quality.decided[rows])
+    if evidence.pictures is not None:
+        found = evidence.pictures.test(rows)
+        maps = evidence.pictures.heat(found, quality.decided[rows])
+        shown = [
+            {"picture": images.data(image), "heat": images.data(images.overlay(image, heat))}
+            for image, heat in zip(found, maps, strict=True)
+        ]
+    elif evidence.words is not None:
+        shown = [{"text": text} for text in evidence.words(rows)]
+    else:
+        return []
     made = {
-        int(row): _example(evidence, quality, int(row), image, heat)
-        for row, image, heat in zip(rows, found, maps, strict=True)
+        row: _example(evidence, quality, row, **how) for row, how in zip(rows.tolist(), shown, strict=True)
     }
     errors = int((quality.decided != quality.scores.labels).sum())
     about = {
@@ -86,13 +95,12 @@ def kinds(evidence: Evidence, quality: Quality) -> list[Kind]:
     return [Kind(*about[name], [made[int(row)] for row in some]) for name, some in chosen.items()]
 
 
-def _example(evidence: Evidence, quality: Quality, row: int, image: np.ndarray, heat: np.ndarray) -> Example:
+def _example(evidence: Evidence, quality: Quality, row: int, **shown: str) -> Example:
     decided = int(quality.decided[row])
     return Example(
         id=str(evidence.test.ids[row]),
         truth=evidence.classes[int(quality.scores.labels[row])],
         decided=evidence.classes[decided],
         probability=float(quality.calibrated[row, decided]),
-        picture=images.data(image),
-        heat=images.data(images.overlay(image, heat)),
+        **shown,
     )

@@ -25,7 +25,8 @@ def html(evidence: Evidence) -> str:
         ranking=quality.ranking() if quality else [],
         calibration=[quality.reliability(), quality.histogram()] if quality else [],
         confusion=confusion(evidence),
-        kinds=examples.kinds(evidence, quality) if quality and evidence.pictures else [],
+        kinds=examples.kinds(evidence, quality) if quality else [],
+        noun="text" if evidence.words else "picture",
         facts=_facts(evidence),
     )
 

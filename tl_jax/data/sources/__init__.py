@@ -22,6 +22,16 @@ SOURCES: dict[str, Callable[..., Table]] = {
 }
 
 
+def noun(config_data: Any) -> str | None:
+    """What the table of ``config_data.source`` will hold, "picture" or "text"; None where only the table can
+    say: of a function."""
+    named_text = {"csv": config_data.columns.text, "tfds": config_data.features.text}
+    source = config_data.source
+    if source not in SOURCES:
+        return None
+    return "text" if named_text.get(source) else "picture"
+
+
 def read(config_data: Any, *, training: bool = True) -> Table:
     """The table of ``config_data.source``: a name in `SOURCES`, or a function that gets
     ``config_data``, itself or by its name ``module:function``.

