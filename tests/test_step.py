@@ -20,9 +20,10 @@ from tl_jax.tasks import TASKS
 N, SIZE = 16, 8
 
 
-def recipe(precision="float32", **augment):
-    pictures = Pictures(SIZE, 3, (0.5,) * 3, (0.5,) * 3, {**defaults.augment(), **augment})
-    return step.Recipe(TASKS["classification"], classes=2, input=pictures, precision=precision)
+def recipe(*, augment=None, **changes):
+    half = (0.5,) * 3
+    pictures = Pictures(SIZE, 3, half, half, augment or defaults.augment())
+    return step.Recipe(**{**dict(task=TASKS["classification"], classes=2, input=pictures), **changes})
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +149,7 @@ def test_hyper_parameters_do_not_recompile(store):
 
 
 def test_a_step_is_a_pure_function_of_seed_and_number(store):
-    how = recipe(flip=True, brightness=0.2, mixup=0.3)
+    how = recipe(augment={**defaults.augment(), "flip": True, "brightness": 0.2, "mixup": 0.3})
     first, again = Run(train="all", how=how), Run(train="all", how=how)
     one, losses, _ = first.steps(store, 3)
     two, same, _ = again.steps(store, 3)
@@ -186,7 +187,7 @@ def test_micro_batches_equal_the_whole(store):
 
 
 def test_eight_devices_give_the_losses_of_one(store):
-    how = recipe(brightness=0.1)
+    how = recipe(augment={**defaults.augment(), "brightness": 0.1})
     losses = []
     for devices in (1, 8):
         run = Run(train="all", how=how, ema=0.9)

@@ -131,7 +131,11 @@ def test_export_brings_the_tokenizer(finished, tmp_path, capsys):
         (dict(augment=dict(flip=True)), "augment is for pictures"),
         (dict(model=dict(pooling="last")), "pooling='last' is none of"),
         (dict(data=dict(max_tokens=64)), "data.max_tokens=64 is more than the 32"),
-        (dict(data=dict(columns=dict(text=""))), "reads texts"),
+        (dict(data=dict(columns=dict(text=""))), "data.source='csv' gives pictures: choose"),
+        (
+            dict(data=dict(source="folder", root="somewhere")),
+            "the network reads texts, and data.source='folder'",
+        ),
     ],
 )
 def test_what_does_not_fit_is_said(changes, words, texts, weights):

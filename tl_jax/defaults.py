@@ -117,16 +117,6 @@ def model() -> dict[str, Any]:
     )
 
 
-def head() -> dict[str, Any]:
-    return dict(
-        name="",  # "linear" | "mlp" | "" = the weights' own, else linear
-        sizes=(),  # mlp: widths of its hidden layers, such as (256,)
-        act="relu",  # mlp: after each of them
-        dropout=0.0,  # mlp: after each of them
-        output="softmax",  # a unit a class | "sigmoid": one unit for two classes, binary cross-entropy
-    )
-
-
 def lora() -> dict[str, Any]:
     """Small updates beside linear layers that stay as they are (Hu et al. 2021); `train="lora"` trains
     them."""
@@ -134,6 +124,16 @@ def lora() -> dict[str, Any]:
         rank=0,  # 0 = none
         alpha=16.0,  # an update counts alpha / rank
         on=r".*/attention/(query|value|qkv)",  # regular expression that must match a layer's whole path
+    )
+
+
+def head() -> dict[str, Any]:
+    return dict(
+        name="",  # "linear" | "mlp" | "" = the weights' own, else linear
+        sizes=(),  # mlp: widths of its hidden layers, such as (256,)
+        act="relu",  # mlp: after each of them
+        dropout=0.0,  # mlp: after each of them
+        output="softmax",  # a unit a class | "sigmoid": one unit for two classes, binary cross-entropy
     )
 
 

@@ -15,9 +15,11 @@ from ml_collections import ConfigDict
 from tl_jax import pretrained
 from tl_jax.backbones.anatomy import Preprocess, Spec, TextInput
 from tl_jax.data import Data, augment
+from tl_jax.data.load import misfit
 from tl_jax.data.reading import PictureReader
 from tl_jax.data.texts import TextReader
 from tl_jax.inputs import Pictures, Texts, pictures_of
+from tl_jax.pretrained import hub
 from tl_jax.pretrained.tokenizer import TOKENIZER, Tokenizer
 
 
@@ -114,6 +116,8 @@ def _problems(config: ConfigDict, facts: pretrained.Facts, text: TextInput) -> l
         )
         if is_set
     ]
+    if wrong := misfit(config.data, TextReader.noun):
+        found.append(wrong)
     if config.data.max_tokens > text.longest:
         found.append(
             f"data.max_tokens={config.data.max_tokens} is more than the {text.longest} that the network "
@@ -128,5 +132,5 @@ def _folder(config: ConfigDict, facts: pretrained.Facts) -> Any:
     """The folder of the tokenizer."""
     if not config.data.tokenizer:
         return facts.folder
-    where = dict(cache_dir=config.model.cache_dir or None, offline=config.model.offline)
-    return pretrained.hub.locate(config.data.tokenizer, **where).folder
+    model = config.model
+    return hub.locate(config.data.tokenizer, cache_dir=model.cache_dir or None, offline=model.offline).folder

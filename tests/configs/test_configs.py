@@ -30,7 +30,7 @@ ARGUMENTS = [
 
 def get(file: str, arg: str) -> Any:
     function = runpy.run_path(str(ROOT / file))["get_config"]
-    config = function(arg) if arg or file not in ("skin.py",) else function()
+    config = function(arg) if arg or file != "skin.py" else function()
     if file in ("folder.py", "skin.py", "vgg_two_phase.py") or arg:
         config.data.root = "somewhere"
     if file == "sentiment.py":

@@ -149,9 +149,9 @@ def test_data_to_be_measured_are_shifted_alike():
 
 def test_what_there_is_not():
     with pytest.raises(
-        SourceError, match=r"data\.shift: there is no corruption 'fog'; severity is 0.*noise, blur"
+        SourceError, match=r"data\.shift: there is no corruption 'fogg'; severity is 0.*noise, blur"
     ):
-        read(shift=dict(corruption="fog+noise", severity=0))
+        read(shift=dict(corruption="fogg+noise", severity=0))
     wrong = {
         "data": dict(root="x", shift=dict(corruption="nois", severity=6, labels="flipp")),
         "model": dict(pretrained="embedded"),

@@ -34,7 +34,7 @@ def validation(draw):
     return np.array(scores) / 12, truth
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(validation())
 def test_youden_is_the_best_there_is(case):
     scores, truth = case
@@ -43,7 +43,7 @@ def test_youden_is_the_best_there_is(case):
     np.testing.assert_allclose(sum(rates(scores, truth, threshold)) - 1, (true - false).max(), atol=1e-12)
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(validation())
 def test_f1_is_the_best_there_is(case):
     scores, truth = case
@@ -52,7 +52,7 @@ def test_f1_is_the_best_there_is(case):
     np.testing.assert_allclose(f1_score(truth, scores >= threshold), best)
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(validation(), st.sampled_from([0.0, 0.5, 0.9, 0.95, 1.0]), st.booleans())
 def test_a_target_is_met_at_the_least_cost(case, target, of_sensitivity):
     scores, truth = case
@@ -68,7 +68,7 @@ def test_a_target_is_met_at_the_least_cost(case, target, of_sensitivity):
         assert not (pair[0] > met and pair[1] >= cost)
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(validation(), st.sampled_from(["youden", "f1", "sensitivity>=0.9", "specificity>=0.9"]))
 def test_a_threshold_lies_in_the_middle_of_a_gap(case, criterion):
     scores, truth = case

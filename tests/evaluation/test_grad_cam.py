@@ -206,7 +206,7 @@ def known(kernel: Any, images: np.ndarray, classes: Any, **options: Any) -> np.n
 def colours(images: np.ndarray) -> np.ndarray:
     shape = (len(images), SIDE, PATCH, SIDE, PATCH, 3)
     how = recipe(SIDE * PATCH)
-    return ((images / 255 - how.mean) / how.std).reshape(shape).mean(axis=(2, 4))
+    return ((images / 255 - how.input.mean) / how.input.std).reshape(shape).mean(axis=(2, 4))
 
 
 def test_two_classes_by_hand() -> None:

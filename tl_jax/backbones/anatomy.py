@@ -61,10 +61,10 @@ class Spec:
     pixel on which its first cell is centred, counted from 0: (p - 1) / 2 for patches of p pixels, 0 for what
     convolutions of odd size make in steps, padded alike on both sides.
     ``features`` is the length of the vector that the neck hands to the head, ``channels`` the number
-    of input channels, ``config`` the Hugging Face configuration the backbone was built from.
+    of input channels, ``config`` the Hugging Face configuration the backbone was built from. ``text`` is None
+    where it reads pictures; else strides, origins, channels and preprocessing say nothing.
     ``pooled_last``: the last block of a level takes the step to its stride, as where pooling ends it, and not
-    the first one, as in a ResNet. ``text`` is None where it reads pictures; else strides, origins, channels
-    and preprocessing say nothing.
+    the first one, as in a ResNet.
     """
 
     family: str

@@ -21,7 +21,7 @@ from tl_jax.backbones import hf_config, text
 from tl_jax.backbones.anatomy import Head, Preprocess, Spec, TextInput
 from tl_jax.backbones.text import POOLINGS, Embeddings, Neck, TextBackbone
 from tl_jax.backbones.transformer import NormsLast, quarters
-from tl_jax.pretrained.lines import linear, norm
+from tl_jax.pretrained import lines
 from tl_jax.pretrained.rules import Ignore, Rule
 from tl_jax.pretrained.transforms import LINEAR
 
@@ -131,31 +131,31 @@ def table(config: Mapping[str, Any]) -> tuple[Rule | Ignore, ...]:
     base = "[bert.]" if config["model_type"] == _BERT else "[roberta.]"
     embeddings, layer, block = f"{base}embeddings", f"{base}encoder.layer.{{i}}", "blocks/{i}"
     pooled = config["pooling"] == "pooler"
-    lines: list[Rule | Ignore] = [
+    rules: list[Rule | Ignore] = [
         Rule(f"{embeddings}.word_embeddings.weight", "stem/words"),
         Rule(f"{embeddings}.position_embeddings.weight", "stem/positions"),
         Rule(f"{embeddings}.token_type_embeddings.weight", "stem/segments"),
-        *norm(f"{embeddings}.LayerNorm", "stem/norm"),
-        *linear(f"{layer}.attention.self.query", f"{block}/attention/query"),
-        *linear(f"{layer}.attention.self.key", f"{block}/attention/key"),
-        *linear(f"{layer}.attention.self.value", f"{block}/attention/value"),
-        *linear(f"{layer}.attention.output.dense", f"{block}/attention/out"),
-        *norm(f"{layer}.attention.output.LayerNorm", f"{block}/norm1"),
-        *linear(f"{layer}.intermediate.dense", f"{block}/mlp/fc1"),
-        *linear(f"{layer}.output.dense", f"{block}/mlp/fc2"),
-        *norm(f"{layer}.output.LayerNorm", f"{block}/norm2"),
+        *lines.norm(f"{embeddings}.LayerNorm", "stem/norm"),
+        *lines.linear(f"{layer}.attention.self.query", f"{block}/attention/query"),
+        *lines.linear(f"{layer}.attention.self.key", f"{block}/attention/key"),
+        *lines.linear(f"{layer}.attention.self.value", f"{block}/attention/value"),
+        *lines.linear(f"{layer}.attention.output.dense", f"{block}/attention/out"),
+        *lines.norm(f"{layer}.attention.output.LayerNorm", f"{block}/norm1"),
+        *lines.linear(f"{layer}.intermediate.dense", f"{block}/mlp/fc1"),
+        *lines.linear(f"{layer}.output.dense", f"{block}/mlp/fc2"),
+        *lines.norm(f"{layer}.output.LayerNorm", f"{block}/norm2"),
         Ignore(f"{embeddings}.position_ids", "the numbers 0, 1, 2, …"),
         Ignore("cls.*", "used in masked pretraining only"),
         Ignore("lm_head.*", "used in masked pretraining only"),
     ]
     if config["model_type"] == _BERT:
-        lines += linear("classifier", "head/linear")
-        lines += _pooler(f"{base}pooler.dense") if pooled else [Ignore(f"{base}pooler.*", _unread(config))]
+        rules += lines.linear("classifier", "head/linear")
+        rules += _pooler(f"{base}pooler.dense") if pooled else [Ignore(f"{base}pooler.*", _unread(config))]
     else:
-        lines += linear("classifier.out_proj", "head/linear")
-        lines.append(Ignore(f"{base}pooler.*", "RoBERTa's classifier has a layer of its own for it"))
-        lines += _pooler("classifier.dense") if pooled else [Ignore("classifier.dense.*", _unread(config))]
-    return tuple(lines)
+        rules += lines.linear("classifier.out_proj", "head/linear")
+        rules.append(Ignore(f"{base}pooler.*", "RoBERTa's classifier has a layer of its own for it"))
+        rules += _pooler("classifier.dense") if pooled else [Ignore("classifier.dense.*", _unread(config))]
+    return tuple(rules)
 
 
 def _pooler(theirs: str) -> list[Rule | Ignore]:

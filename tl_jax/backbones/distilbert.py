@@ -18,7 +18,7 @@ from tl_jax.backbones import hf_config, text
 from tl_jax.backbones.anatomy import Head, Preprocess, Spec, TextInput
 from tl_jax.backbones.text import Embeddings, Neck, TextBackbone
 from tl_jax.backbones.transformer import NormsLast, quarters
-from tl_jax.pretrained.lines import linear, norm
+from tl_jax.pretrained import lines
 from tl_jax.pretrained.rules import Ignore, Rule
 from tl_jax.pretrained.transforms import LINEAR
 
@@ -93,26 +93,26 @@ def table(config: Mapping[str, Any]) -> tuple[Rule | Ignore, ...]:
     config = _checked(config)
     embeddings, layer = "[distilbert.]embeddings", "[distilbert.]transformer.layer.{i}"
     block = "blocks/{i}"
-    lines: list[Rule | Ignore] = [
+    rules: list[Rule | Ignore] = [
         Rule(f"{embeddings}.word_embeddings.weight", "stem/words"),
         Rule(f"{embeddings}.position_embeddings.weight", "stem/positions"),
-        *norm(f"{embeddings}.LayerNorm", "stem/norm"),
-        *linear(f"{layer}.attention.q_lin", f"{block}/attention/query"),
-        *linear(f"{layer}.attention.k_lin", f"{block}/attention/key"),
-        *linear(f"{layer}.attention.v_lin", f"{block}/attention/value"),
-        *linear(f"{layer}.attention.out_lin", f"{block}/attention/out"),
-        *norm(f"{layer}.sa_layer_norm", f"{block}/norm1"),
-        *linear(f"{layer}.ffn.lin1", f"{block}/mlp/fc1"),
-        *linear(f"{layer}.ffn.lin2", f"{block}/mlp/fc2"),
-        *norm(f"{layer}.output_layer_norm", f"{block}/norm2"),
-        *linear("classifier", "head/linear"),
+        *lines.norm(f"{embeddings}.LayerNorm", "stem/norm"),
+        *lines.linear(f"{layer}.attention.q_lin", f"{block}/attention/query"),
+        *lines.linear(f"{layer}.attention.k_lin", f"{block}/attention/key"),
+        *lines.linear(f"{layer}.attention.v_lin", f"{block}/attention/value"),
+        *lines.linear(f"{layer}.attention.out_lin", f"{block}/attention/out"),
+        *lines.norm(f"{layer}.sa_layer_norm", f"{block}/norm1"),
+        *lines.linear(f"{layer}.ffn.lin1", f"{block}/mlp/fc1"),
+        *lines.linear(f"{layer}.ffn.lin2", f"{block}/mlp/fc2"),
+        *lines.norm(f"{layer}.output_layer_norm", f"{block}/norm2"),
+        *lines.linear("classifier", "head/linear"),
         Ignore(f"{embeddings}.position_ids", "the numbers 0, 1, 2, …"),
         Ignore("vocab_*", "used in masked pretraining only"),
     ]
     if config["pooling"] != "pooler":
-        return (*lines, Ignore("pre_classifier.*", f"pooling={config['pooling']!r} does not use it"))
+        return (*rules, Ignore("pre_classifier.*", f"pooling={config['pooling']!r} does not use it"))
     return (
-        *lines,
+        *rules,
         Rule("pre_classifier.weight", "neck/pooler/kernel", LINEAR, lacking=_LACKING),
         Rule("pre_classifier.bias", "neck/pooler/bias", lacking=_LACKING),
     )

@@ -18,7 +18,7 @@ from tl_jax.backbones import hf_config, text
 from tl_jax.backbones.anatomy import Head, Preprocess, Spec, TextInput
 from tl_jax.backbones.text import Embeddings, Neck, TextBackbone
 from tl_jax.backbones.transformer import Block, quarters
-from tl_jax.pretrained.lines import norm
+from tl_jax.pretrained import lines
 from tl_jax.pretrained.rules import Ignore, Rule
 from tl_jax.pretrained.transforms import LINEAR
 
@@ -108,13 +108,13 @@ def table(config: Mapping[str, Any]) -> tuple[Rule | Ignore, ...]:
     return (
         Rule("[transformer.]wte.weight", "stem/words"),
         Rule("[transformer.]wpe.weight", "stem/positions"),
-        *norm(f"{layer}.ln_1", f"{block}/norm1"),
+        *lines.norm(f"{layer}.ln_1", f"{block}/norm1"),
         *_whole(f"{layer}.attn.c_attn", f"{block}/attention/qkv"),
         *_whole(f"{layer}.attn.c_proj", f"{block}/attention/out"),
-        *norm(f"{layer}.ln_2", f"{block}/norm2"),
+        *lines.norm(f"{layer}.ln_2", f"{block}/norm2"),
         *_whole(f"{layer}.mlp.c_fc", f"{block}/mlp/fc1"),
         *_whole(f"{layer}.mlp.c_proj", f"{block}/mlp/fc2"),
-        *norm("[transformer.]ln_f", "neck/norm"),
+        *lines.norm("[transformer.]ln_f", "neck/norm"),
         Rule("score.weight", "head/linear/kernel", LINEAR),
         Ignore(f"{layer}.attn.bias", buffer),
         Ignore(f"{layer}.attn.masked_bias", buffer),

@@ -176,9 +176,11 @@ def load_labelled_by(
 
 def _rows(config: Any, noun: str, *, training: bool = True) -> tuple[Table, list[str]]:
     """The source's table limited to the classes asked for, and its notes."""
-    _check_noun(sources.noun(config) or noun, noun, config)
+    if wrong := misfit(config, noun):
+        raise SourceError(wrong)
     table = sources.read(config, training=training)
-    _check_noun(table.noun, noun, config)
+    if wrong := misfit(config, noun, table):
+        raise SourceError(wrong)
     checks.check_table(table)
     notes = [line for line in (table.caveat, *table.notes) if line]
     if config.classes:
@@ -198,16 +200,17 @@ def _rows(config: Any, noun: str, *, training: bool = True) -> tuple[Table, list
     return table, notes
 
 
-def _check_noun(given: str, wanted: str, config: Any) -> None:
-    if given == wanted:
-        return
-    advice = {
-        "text": "name the texts (source 'csv' with data.columns.text, or 'tfds' with data.features.text)",
-        "picture": "leave data.columns.text and data.features.text empty",
-    }
-    raise SourceError(
+def misfit(config: Any, wanted: str, table: Table | None = None) -> str:
+    """What is wrong where the examples of ``config`` (`tl_jax.defaults.data`) are not what the network reads,
+    ``wanted``; "" where they are. Without the table only what the config says is known."""
+    given = table.noun if table else sources.noun(config)
+    if given in (wanted, None):
+        return ""
+    texts = "name what holds them: data.columns.text of source 'csv', data.features.text of 'tfds'"
+    pictures = "leave data.columns.text and data.features.text empty"
+    return (
         f"the network reads {wanted}s, and data.source={config.source!r} gives {given}s: choose another "
-        f"network (model.pretrained), or {advice[wanted]}"
+        f"network (model.pretrained), or {texts if wanted == 'text' else pictures}"
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,7 +28,7 @@ from tl_jax.lab.records import Record
 from tl_jax.pooled import Fold, joined, read_fold
 from tl_jax.workdir import Workdir
 
-_NAMES = {"auroc": "AUROC", "nll": "NLL", "ece": "ECE"}
+_NAMES = {"auroc": "AUROC", "nll": "NLL", "ece": "ECE", "ood_auroc": "OOD AUROC"}
 _LOWER = ("nll", "brier", "ece")
 
 Key = TypeVar("Key", bound=Hashable)
@@ -38,10 +39,17 @@ class Comparison:
 
     ``arms``: name → test predictions of its runs (`tl_jax.pooled.read_fold`); ``settings`` is
     ``config.evaluation``. ``points`` and ``each``: arm → measure → the mean over its runs, and each run's.
+    ``beside``: name → for each of its runs, weights (n, R) of the pictures → further measures, each (R,).
     Raises ValueError where runs have not seen the same pictures, or arms have different numbers of runs.
     """
 
-    def __init__(self, arms: Mapping[str, Sequence[Fold]], settings: Any) -> None:
+    def __init__(
+        self,
+        arms: Mapping[str, Sequence[Fold]],
+        settings: Any,
+        *,
+        beside: Mapping[str, Sequence[Callable[[Floats], Mapping[str, Floats]]]] | None = None,
+    ) -> None:
         _check(arms)
         first = next(iter(arms.values()))[0]
         self.pictures = first.ids
@@ -54,9 +62,10 @@ class Comparison:
         self.each: dict[str, dict[str, list[float]]] = {}
         self.replicates: dict[str, dict[str, Floats]] = {}
         for name, runs in arms.items():
-            of_runs = [Statistics(run.logits, run.labels, run.decision, -1.0) for run in runs]
-            alone = [run(np.ones((len(first.ids), 1)))[0] for run in of_runs]
-            again = [_joined([run(weights)[0] for weights in resampling]) for run in of_runs]
+            more = beside[name] if beside else [None] * len(runs)
+            of_runs = [partial(_measured, *one) for one in zip(map(_statistics, runs), more, strict=True)]
+            alone = [run(np.ones((len(first.ids), 1))) for run in of_runs]
+            again = [_joined([run(weights) for weights in resampling]) for run in of_runs]
             self.each[name] = {m: [float(one[m][0]) for one in alone] for m in alone[0]}
             self.points[name] = {m: float(np.mean(values)) for m, values in self.each[name].items()}
             rows = np.arange(settings.bootstrap)[:, None]
@@ -75,7 +84,7 @@ class Comparison:
 
     def arm(self, name: str, measure: str) -> Estimate:
         """The mean over seeds."""
-        return _estimate(self.points[name][measure], self.replicates[name][measure])
+        return estimate(self.points[name][measure], self.replicates[name][measure])
 
     def difference(self, a: str, b: str, measure: str) -> Estimate:
         """``a`` less ``b``."""
@@ -85,7 +94,7 @@ class Comparison:
         """The sum of arms, each times its weight."""
         points = [weight * self.points[name][measure] for name, weight in weights]
         replicates = [weight * self.replicates[name][measure] for name, weight in weights]
-        return _estimate(float(np.sum(points)), np.sum(replicates, axis=0))
+        return estimate(float(np.sum(points)), np.sum(replicates, axis=0))
 
     def loss(self, a: str, best: str, measure: str) -> Estimate:
         """By how much ``a`` is worse than ``best``: positive is worse, whichever way the measure goes."""
@@ -194,11 +203,22 @@ def corrected(raw: Mapping[Key, Estimate]) -> dict[Key, Estimate]:
     return {key: replace(one, p=p) for (key, one), p in zip(raw.items(), ps, strict=True)}
 
 
-def _estimate(value: float, replicates: Floats) -> Estimate:
+def estimate(value: float, replicates: Floats) -> Estimate:
+    """A value with the 95 % interval of its replicates (R,), and the p of its being 0."""
     low, high, _ = percentiles(replicates[:, None])
     defined = replicates[~np.isnan(replicates)]
     beyond = min((defined <= 0).sum(), (defined >= 0).sum())
     return Estimate(value, float(low[0]), float(high[0]), min(1.0, 2 * (beyond + 1) / (len(defined) + 1)))
+
+
+def _statistics(run: Fold) -> Statistics:
+    return Statistics(run.logits, run.labels, run.decision, -1.0)
+
+
+def _measured(
+    statistics: Statistics, beside: Callable[[Floats], Mapping[str, Floats]] | None, weights: Floats
+) -> dict[str, Floats]:
+    return {**statistics(weights)[0], **(beside(weights) if beside else {})}
 
 
 def _joined(chunks: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:

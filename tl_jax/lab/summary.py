@@ -1,4 +1,4 @@
-"""What an experiment has found: a verdict, tables and a picture, and the files and page that hold them."""
+"""What an experiment has found: a verdict, tables and pictures, and the files and page that hold them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from tl_jax.workdir import Workdir, write_json, write_text
 @dataclass(frozen=True)
 class Summary:
     """``name`` is that of the files; ``title`` stands above the page. The first table is the main one.
-    ``facts``: what else the JSON holds. ``draw`` writes the picture to the path it gets."""
+    ``facts``: what else the JSON holds. ``draw`` writes the picture to the path it gets; ``also``: further
+    pictures, by what is added to the name."""
 
     name: str
     title: str
@@ -29,6 +30,13 @@ class Summary:
     tables: Sequence[Table]
     facts: Mapping[str, Any] = field(default_factory=dict)
     draw: Callable[[Path], None] | None = None
+    also: Mapping[str, Callable[[Path], None]] = field(default_factory=dict)
+
+    @property
+    def pictures(self) -> dict[str, Callable[[Path], None]]:
+        """By the names of their files."""
+        main = {self.name: self.draw} if self.draw is not None else {}
+        return main | {f"{self.name}-{key}": draw for key, draw in self.also.items()}
 
     def text(self) -> str:
         """For a terminal."""
@@ -36,9 +44,9 @@ class Summary:
 
 
 def write(root: Path, found: Summary, *, records: Sequence[Record] = ()) -> str:
-    """Writes NAME.txt, NAME.json, NAME.csv (the first table; the others NAME-2.csv, …), NAME.png and
-    report.html into ``root``; the text that is told. ``records``: of the runs that it rests on, to whose own
-    reports the page leads.
+    """Writes NAME.txt, NAME.json, NAME.csv (the first table; the others NAME-2.csv, …), NAME.png (the others
+    NAME-KEY.png) and report.html into ``root``; the text that is told. ``records``: of the runs that it rests
+    on, to whose own reports the page leads.
 
     Where ``root`` is the folder of a run, which has a report of its own, the page is NAME.html.
     """
@@ -51,9 +59,9 @@ def write(root: Path, found: Summary, *, records: Sequence[Record] = ()) -> str:
         root / f"{found.name}.json", {"verdict": found.verdict, **plain(found.facts), "tables": tables}
     )
     told = []
-    if found.draw is not None:
-        picture = root / f"{found.name}.png"
-        found.draw(picture)
+    for name, draw in found.pictures.items():
+        picture = root / f"{name}.png"
+        draw(picture)
         told.append(f"picture: {picture}")
     own = Workdir(root)
     page = root / f"{found.name}.html" if own.config.exists() else own.report
@@ -67,7 +75,7 @@ def _page(root: Path, found: Summary, records: Sequence[Record]) -> str:
         title=found.title,
         verdict=found.verdict,
         tables=found.tables,
-        picture=_picture(found),
+        pictures=_pictures(found),
         records=records,
         failed=[(path.parent.relative_to(root).as_posix(), _reason(path)) for path in _failures(root)],
         linked=frozenset(
@@ -80,14 +88,14 @@ def _page(root: Path, found: Summary, records: Sequence[Record]) -> str:
     )
 
 
-def _picture(found: Summary) -> Markup | None:
-    """Drawn once more, in what a page is made of: there its text and its colours are the page's."""
-    if found.draw is None:
-        return None
+def _pictures(found: Summary) -> list[Markup]:
+    """Drawn once more, in what a page is made of: there their text and their colours are the page's."""
+    told = f"{found.title}. {found.verdict}"
     with tempfile.TemporaryDirectory(prefix="tl_jax-") as folder:
-        file = Path(folder) / "picture.svg"
-        found.draw(file)
-        return inline(file.read_text(encoding="utf-8"), found.name, f"{found.title}. {found.verdict}")
+        files = {name: Path(folder) / f"{name}.svg" for name in found.pictures}
+        for name, draw in found.pictures.items():
+            draw(files[name])
+        return [inline(file.read_text(encoding="utf-8"), name, told) for name, file in files.items()]
 
 
 def _failures(root: Path) -> list[Path]:

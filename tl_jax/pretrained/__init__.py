@@ -1,6 +1,6 @@
 """Pretrained weights: a hub id, folder or earlier run in, a filled backbone and its load report out."""
 
-from tl_jax.pretrained import hub, renewed, top
+from tl_jax.pretrained import renewed, top
 from tl_jax.pretrained.errors import PretrainedError
 from tl_jax.pretrained.export import export, export_leaves
 from tl_jax.pretrained.facts import Facts, inspect
@@ -14,7 +14,6 @@ __all__ = [
     "PretrainedError",
     "export",
     "export_leaves",
-    "hub",
     "inspect",
     "load",
     "load_pretrained",

@@ -96,11 +96,11 @@ def load(
     fresh = fresh or tops.why_anew(own.spec, abstract.spec)
     anew = dict.fromkeys(head, fresh) if fresh else {}
     anew |= renewed.leaves(abstract, shapes, keep)
-    headless = num_classes is not None or classes is not None
     arrays = files.read(found.folder)
     rules = backbones.table(config)
     lacking = {rule.ours: rule.lacking for rule in rules if isinstance(rule, Rule) and rule.lacking}
     lacking |= dict.fromkeys(head, "the checkpoint has no head")
+    headless = num_classes is not None or classes is not None
     try:
         translation = to_ours(arrays, rules, shapes, fresh=anew, optional=lacking if headless else None)
     except TranslationError as error:

@@ -54,7 +54,7 @@ def files(rows: Rows, config: Any, *, dicom: bool = False) -> Files:
 
 
 class Source(Protocol):
-    """Reads row i: what `Table` calls ``read`` and ``stamp``."""
+    """What reads example i of a table, and says of which content it is (see `Table`)."""
 
     def read(self, i: int, at_least: tuple[int, int] | None = None) -> Any: ...
 
@@ -62,7 +62,7 @@ class Source(Protocol):
 
 
 def table(rows: Rows, source: Source) -> Table:
-    """The table of checked rows, which ``source`` reads."""
+    """The table of checked rows whose examples ``source`` reads."""
     return Table(
         ids=_text(rows.ids),
         labels=_text(rows.labels),

@@ -65,7 +65,7 @@ class _Reading:
             self.names.pop("image", None)
         self.features = builder.info.features
         self._check_features()
-        image = self.features.get(self.names.get("image"))
+        image = self.features[self.names["image"]] if "image" in self.names else None
         encoded = isinstance(image, tfds.features.Image) and image.np_dtype != np.float32
         self.decoders = {self.names["image"]: tfds.decode.SkipDecoding()} if encoded else None
         taken = set(self.names.values())
