@@ -134,7 +134,7 @@ def test_export_brings_the_tokenizer(finished, tmp_path, capsys):
         (dict(data=dict(columns=dict(text=""))), "data.source='csv' gives pictures: choose"),
         (
             dict(data=dict(source="folder", root="somewhere")),
-            "the network reads texts, and data.source='folder'",
+            "data.source='folder' gives pictures: choose",
         ),
     ],
 )

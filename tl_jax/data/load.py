@@ -203,7 +203,7 @@ def _rows(config: Any, noun: str, *, training: bool = True) -> tuple[Table, list
 def misfit(config: Any, wanted: str, table: Table | None = None) -> str:
     """What is wrong where the examples of ``config`` (`tl_jax.defaults.data`) are not what the network reads,
     ``wanted``; "" where they are. Without the table only what the config says is known."""
-    given = table.noun if table else sources.noun(config)
+    given = sources.noun(config) if table is None else table.noun
     if given in (wanted, None):
         return ""
     texts = "name what holds them: data.columns.text of source 'csv', data.features.text of 'tfds'"
