@@ -10,6 +10,7 @@ import pytest
 from tests import tiny_texts
 from tl_jax.config import complete
 from tl_jax.data import SourceError, load_by
+from tl_jax.data.sources import texts
 from tl_jax.data.texts import PADDING, TextReader
 from tl_jax.pretrained.errors import PretrainedError
 from tl_jax.pretrained.tokenizer import Tokenizer
@@ -114,6 +115,26 @@ def test_one_file_with_a_column_for_the_split(tmp_path, tokenizer):
     data = read(tmp_path, tokenizer, manifest=str(tmp_path / "all.csv"), columns=columns)
     assert (len(data.train), len(data.val), len(data.test)) == (20, 20, 20)
     assert data.train.ids[0] == "2"
+
+
+def test_splits_are_given_to_all_or_to_none(tmp_path, tokenizer):
+    lines = ["words,verdict,part", *(f"film {i},{i % 2},{'' if i == 3 else 'train'}" for i in range(9))]
+    (tmp_path / "all.csv").write_text("\n".join(lines))
+    columns = dict(text="words", label="verdict", split="part", group="", path="path")
+    with pytest.raises(SourceError, match="empty 'part' while other rows have a split: line 5"):
+        read(tmp_path, tokenizer, manifest=str(tmp_path / "all.csv"), columns=columns)
+
+
+def test_no_text_to_be_predicted_is_lost(tmp_path):
+    file = tmp_path / "new.csv"
+    file.write_text("id,text\n1,a fine film\n2,dull, and long\n")
+    with pytest.raises(SourceError, match=r"line 3: 3 cells, not 2; put quotes"):
+        texts.unlabelled(file, "text")
+    file.write_text('id,text\n1,a fine film\n2,"dull, and long"\n')
+    assert [texts.unlabelled(file, "text").read(i, None) for i in (0, 1)] == ["a fine film", "dull, and long"]
+    (tmp_path / "new.txt").write_bytes(b"caf\xe9\n")
+    with pytest.raises(SourceError, match="line 1: byte 0xe9 is not UTF-8"):
+        texts.unlabelled(tmp_path / "new.txt", "text")
 
 
 def test_a_tokenizer_of_another_network(tokenizer):

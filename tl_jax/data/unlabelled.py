@@ -80,7 +80,7 @@ def load_texts(
     are -1, and every text is a group of its own. Raises SourceError where there is none at all."""
     path = Path(source).expanduser()
     if not path.is_file():
-        raise SourceError(f"{source} is no file of texts")
+        raise SourceError(f"{source} is no file: give one with a text a line, or a CSV file")
     table = texts.unlabelled(path, config.columns.text or config.features.text)
     found = reader.read(table, config, say)
     good = np.setdiff1d(np.arange(len(table)), list(found.bad))

@@ -21,7 +21,7 @@ def parse(
 ) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     """The header, and (line, cells) of each row that is not blank. ``columns``: what is called how; those
     that are ``needed`` must be called something. Raises SourceError."""
-    text = _text(manifest)
+    text = decoded(manifest)
     if not text.strip():
         raise SourceError(f"{manifest} is empty")
     wanted = {key: name for key, name in columns.items() if name}
@@ -60,7 +60,8 @@ def _records(text: str, delimiter: str, manifest: Path) -> Iterator[tuple[int, l
         raise SourceError(f"{manifest}, line {reader.line_num}: {error}") from error
 
 
-def _text(manifest: Path) -> str:
+def decoded(manifest: Path) -> str:
+    """The words of a file in UTF-8 or UTF-16. Raises SourceError where it is in neither."""
     data = manifest.read_bytes()
     if data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
         raise SourceError(f"{manifest} is a spreadsheet or an archive; save it as CSV")

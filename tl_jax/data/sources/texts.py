@@ -8,13 +8,13 @@ That column and all that have no part here go along as facts about the rows.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tl_jax.data.sources.errors import SourceError, nearest, some
-from tl_jax.data.sources.manifest import parse
+from tl_jax.data.sources.errors import SourceError, listed, nearest, some
+from tl_jax.data.sources.manifest import decoded, parse
 from tl_jax.data.sources.rows import Rows, table
 from tl_jax.data.sources.splits import SPLIT_NAMES
 from tl_jax.data.table import Table
@@ -62,16 +62,16 @@ def read(config: Any, *, training: bool = True) -> Table:
             rows.problems.append(f"{path} has other columns than {files[0][0]}: {some(header, 20)}")
             continue
         unlabelled: list[str] = []
-        for line, record in records:
-            if len(record) != len(header):
-                rows.problems.append(f"{path}, line {line}: {len(record)} cells, not {len(header)}")
-                continue
-            cells = dict(zip(header, record, strict=True))
-            name, label = f"{split}/{line}" if len(files) > 1 else str(line), cells[names["label"]].strip()
+        unsplit: list[str] = []
+        for line, cells in _cells(path, header, records, rows.problems):
+            name = f"{split}/{line}" if len(files) > 1 else str(line)
+            label = cells[names["label"]].strip()
             given = cells[names["split"]].strip().lower() if names["split"] else split
             if not label:
                 unlabelled.append(f"line {line}")
-            if given and given not in SPLIT_NAMES:
+            if not given:
+                unsplit.append(f"line {line}")
+            elif given not in SPLIT_NAMES:
                 rows.problems.append(
                     f"{path}, line {line}: split {given!r} is unknown{nearest(given, SPLIT_NAMES)}"
                 )
@@ -86,6 +86,10 @@ def read(config: Any, *, training: bool = True) -> Table:
                 rows.groups.append(cells[names["group"]].strip() or name)
         if unlabelled:
             rows.problems.append(f"{path}: empty {names['label']!r}: {some(unlabelled)}")
+        if training and not config.fold and 0 < len(unsplit) < len(texts):
+            rows.problems.append(
+                f"{path}: empty {names['split']!r} while other rows have a split: {some(unsplit)}"
+            )
     if not texts and not rows.problems:
         rows.problems.append("there is a header but no rows")
     rows.check(config, f"{config.manifest} cannot be used:", training=training)
@@ -103,17 +107,32 @@ def unlabelled(path: Path, column: str) -> Table:
     """Texts to be predicted: a column of a CSV file, or the lines of any other file that are not empty."""
     if path.suffix.lower() in (".csv", ".tsv"):
         header, records = parse(path, {"text": column}, ("text",))
-        pairs = [
-            (line, record[header.index(column)]) for line, record in records if len(record) == len(header)
-        ]
+        problems: list[str] = []
+        pairs = [(line, cells[column]) for line, cells in _cells(path, header, records, problems)]
+        if problems:
+            raise listed(f"{path} cannot be used:", problems)
     else:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = decoded(path).splitlines()
         pairs = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not pairs:
-        raise SourceError(f"{path} holds no text")
+        raise SourceError(f"{path} holds no text: give a file with one text a line, or a CSV file")
     ids = [str(line) for line, _ in pairs]
     rows = Rows(ids=ids, labels=[""] * len(ids), splits=[""] * len(ids))
     return of(rows, [text for _, text in pairs])
+
+
+def _cells(
+    path: Path, header: Sequence[str], records: Iterable[tuple[int, list[str]]], problems: list[str]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line and cells by column of each record; one of another length goes to ``problems`` instead."""
+    for line, record in records:
+        if len(record) == len(header):
+            yield line, dict(zip(header, record, strict=True))
+        else:
+            problems.append(
+                f"{path}, line {line}: {len(record)} cells, not {len(header)}; put quotes around a text "
+                "that holds the delimiter"
+            )
 
 
 def _files(config: Any) -> Iterator[tuple[Path, str]]:
@@ -125,7 +144,10 @@ def _files(config: Any) -> Iterator[tuple[Path, str]]:
         yield path, ""
         return
     if not path.is_dir():
-        raise SourceError(f"data.manifest={config.manifest!r} is not there")
+        raise SourceError(
+            f"data.manifest={config.manifest!r} is not there: set it to a CSV file of texts, or to a folder "
+            "of such files (train.csv, val.csv, test.csv)"
+        )
     found = sorted(file for file in path.iterdir() if file.suffix.lower() in (".csv", ".tsv"))
     named = [file for file in found if file.stem.lower() in SPLIT_NAMES]
     if not named:
