@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from tests import tiny_texts
+from tl_jax.backbones.text import PADDING
 from tl_jax.config import complete
 from tl_jax.data import SourceError, load_by
 from tl_jax.data.sources import texts
-from tl_jax.data.texts import PADDING, TextReader
+from tl_jax.data.texts import TextReader
 from tl_jax.pretrained.errors import PretrainedError
 from tl_jax.pretrained.tokenizer import Tokenizer
 

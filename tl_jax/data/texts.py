@@ -12,13 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from tl_jax.backbones.text import PADDING
 from tl_jax.data.reading import Read, Say
 from tl_jax.data.sources.errors import SourceError, counted
 from tl_jax.data.table import SPLITS, Table
 from tl_jax.pretrained.tokenizer import Tokenizer
-
-PADDING = -1
-"""In the place of a token where a text has ended; see `tl_jax.backbones.text`."""
 
 _QUANTILES = (0.5, 0.75, 0.9, 1.0)
 _STEP = 8  # widths are multiples of it
