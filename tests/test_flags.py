@@ -77,8 +77,16 @@ OTHER = {
     "loss.class_weights": (1.0, 2.0), "evaluation.threshold": "specificity>=0.9", "batch_size": 64,
     "preprocess.mean": (0.5,), "preprocess.std": (0.25,), "accumulate": 2, "mesh.data": 2,
     "mesh.fsdp": 2, "data.shift.corruption": "noise+blur", "data.shift.severity": 5,
-    "data.shift.labels": "flip", "model.keep": "first 2",
+    "data.shift.labels": "flip", "model.keep": "first 2", "model.pooling": "mean", "model.neck": "flatten",
+    "model.head.name": "linear", "model.head.sizes": (8,), "model.head.act": "gelu",
+    "model.head.output": "sigmoid",
 }  # fmt: skip
+WITH = {
+    "model.head.sizes": {"model.head.name": "mlp"},
+    "model.head.dropout": {"model.head.name": "mlp", "model.head.sizes": (8,)},
+    "model.head.output": {"model.head.name": "linear"},
+}
+"""Keys that mean something only with others."""
 
 
 @pytest.mark.parametrize("key", [key for key in keys() if key != FREE])
@@ -91,13 +99,14 @@ def test_every_key_can_be_set_though_the_file_does_not_mention_it(path: str, key
         .replace("rules[]", "rules[0]")
         .replace("stages[1].rules", "stages[0].rules")
     )
-    config = go(path, f"--config.{place}={value}").config
+    others = [f"--config.{other}={its}" for other, its in WITH.get(key, {}).items()]
+    config = go(path, *others, f"--config.{place}={value}").config
     lines = configs.differences(go(path).config, config)
     found: Any = config
     for name, index in re.findall(r"(\w+)(?:\[(\d)\])?", place):
         found = found[name][int(index)] if index else found[name]
     assert found == value
-    assert len(lines) == (key != "task")
+    assert len(lines) == (key != "task") + len(others)
 
 
 def test_ways_of_writing_a_value(path: str) -> None:

@@ -345,7 +345,7 @@ def test_auto_is_the_users_cache(folder, tmp_path, monkeypatch):
     assert len(entries(tmp_path / "tl_jax" / "prefix")) == 2
 
 
-@pytest.mark.parametrize("network", ["resnet", "vit"])
+@pytest.mark.parametrize("network", ["resnet", pytest.param("vit", marks=pytest.mark.slow)])
 def test_views_are_what_the_pictures_augmented_alone_give(network, folder, tmp_path):
     """View v of picture i is a function of (seed, stage, v, i), whatever the batch that computed it."""
     changes = dict(augment=AUGMENT, network=network)

@@ -57,7 +57,7 @@ LAST = dict(name="last", train="last 1")
     [
         ("resnet", [HEAD], {}),
         ("resnet", [LAST], dict(accumulate=2, ema=0.9)),
-        ("vit", [HEAD, LAST], {}),
+        pytest.param("vit", [HEAD, LAST], {}, marks=pytest.mark.slow),
         ("vit", [LAST], dict(loss=dict(l2_sp=0.1), data_budget=0)),
         # What an earlier stage has changed is what the next one keeps.
         ("resnet", [dict(name="all", train="all"), HEAD], dict(modes=("off", "auto"))),
@@ -84,7 +84,13 @@ def test_kept_or_not_the_run_is_the_same(network, stages, changes, folder, tmp_p
 )
 @pytest.mark.parametrize(
     "changes",
-    [{}, dict(augment=dict(rotate=5.0, brightness=0.1), cache=dict(prefix="on", views=2))],
+    [
+        {},
+        pytest.param(
+            dict(augment=dict(rotate=5.0, brightness=0.1), cache=dict(prefix="on", views=2)),
+            marks=pytest.mark.slow,
+        ),
+    ],
     ids=["pictures", "views"],
 )
 def test_on_eight_devices_as_on_one(changes, mesh, folder, tmp_path):

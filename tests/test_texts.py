@@ -57,6 +57,7 @@ def test_it_learns(finished):
     assert "<blockquote>" in page
 
 
+@pytest.mark.slow
 def test_batches_are_padded_to_few_widths(texts, weights, tmp_path):
     """And each width is compiled once, however often it comes."""
     run(tiny_texts.config(texts, weights), tmp_path, quiet=True)
@@ -79,6 +80,7 @@ def test_the_frozen_prefix_kept_or_not_the_run_is_the_same(train, texts, weights
         np.testing.assert_allclose(found["on"][1][name], leaf, rtol=1e-4, atol=2e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_streamed_or_resident_the_run_is_the_same(finished, texts, weights, tmp_path):
     config = tiny_texts.config(texts, weights)
     config["data"]["device_budget"] = 0

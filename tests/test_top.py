@@ -49,7 +49,13 @@ def rows(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(opened))
 
 
-@pytest.mark.parametrize("model", TOPS.values(), ids=TOPS.keys())
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(model, id=name, marks=() if name == "classical" else pytest.mark.slow)
+        for name, model in TOPS.items()
+    ],
+)
 def test_a_run_and_what_comes_after_it(model: dict[str, Any], folder: Path, tmp_path: Path) -> None:
     result = tl_jax.run(config(folder, model=model), tmp_path / "run", quiet=True)
     assert result["test"]["auroc"]["value"] is not None

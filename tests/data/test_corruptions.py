@@ -75,6 +75,7 @@ def test_which_are_random(name, gray):
     assert np.array_equal(one, other) == (not random)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_jit_changes_nothing(name, gray):
     with jax.disable_jit():

@@ -65,10 +65,13 @@ SOME = (
 
 
 def test_every_family_is_here() -> None:
-    assert {CONFIGS[name]["model_type"] for name in SOME} == set(backbones.FAMILIES)
+    seen = {name for name in backbones.FAMILIES if not backbones.reads_text({"model_type": name})}
+    assert {CONFIGS[name]["model_type"] for name in SOME} == seen
 
 
-@pytest.mark.parametrize("name", SOME)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "inception" else ()) for name in SOME]
+)
 def test_contract(name: str) -> None:
     config = CONFIGS[name]
     size = config.get("image_size", 32)
