@@ -124,23 +124,35 @@ def _each(names: Iterable[str]) -> pytest.MarkDecorator:
 
 
 every_config, every_picture_config, every_text_config = map(_each, (CONFIGS, PICTURE_CONFIGS, TEXT_CONFIGS))
+_VARIANTS = (
+    "resnet odd",
+    "resnet flattened",
+    "dinov2 with registers",
+    "convnext with drop path",
+    "vgg with norms",
+)
+"""Of families that the fast tier has another network of."""
+
+
+def _compiled(*names: str) -> pytest.MarkDecorator:
+    """A choice, for what takes seconds to compile."""
+    chosen = [pytest.param(CONFIGS[name], id=name) for name in names]
+    variants = [pytest.param(CONFIGS[name], id=name, marks=pytest.mark.slow) for name in _VARIANTS]
+    return pytest.mark.parametrize("config", [*chosen, *variants])
+
+
 _PICTURES = (
     "resnet basic",
-    "resnet odd",
     "vit",
     "deit with teacher",
     "dinov2",
-    "dinov2 with registers",
     "convnext",
-    "convnext with drop path",
     "vgg",
-    "vgg with norms",
     "inception of three blocks",
-    "resnet flattened",
     "vit under a perceptron",
 )
-compiled_pictures = _each(_PICTURES)  # a choice, for what takes seconds to compile
-compiled = _each((*_PICTURES, "bert", "roberta", "distilbert", "gpt2"))
+compiled_pictures = _compiled(*_PICTURES)
+compiled = _compiled(*_PICTURES, "bert", "roberta", "distilbert", "gpt2")
 
 
 def _build(config: dict[str, Any], **options: Any) -> Backbone:
