@@ -129,7 +129,7 @@ def _assert_torch_reads(folder: Path, architecture: str, images: np.ndarray, log
 @pytest.mark.parametrize(("architecture", "config"), CASES.values(), ids=CASES.keys())
 def test_blocks_logits_and_the_way_back(architecture: str, config: dict[str, Any], tmp_path: Path) -> None:
     network = _torch(architecture, config)
-    images = _images(config, 299 if architecture == "InceptionV3" else 224)
+    images = _images(config, 299 if architecture == "InceptionV3" else None)
     wanted = _outputs(network, images)
     model = filled(*_saved(network, tmp_path / "theirs"))
     assert_equal(computed(model, images), wanted)
@@ -236,7 +236,7 @@ def test_gradients(tmp_path: Path) -> None:
     for architecture, config in shallow.items():
         network, images = (
             _torch(architecture, config),
-            _images(config, 96 if "Inception" in architecture else 64),
+            _images(config, 96 if "Inception" in architecture else config.get("image_size", 64)),
         )
         folder = tmp_path / architecture
         model = filled(*_saved(network, folder))
