@@ -38,11 +38,7 @@ def define(values: absl_flags.FlagValues) -> None:
     absl_flags.DEFINE_list("severities", ["1", "2", "3", "4", "5"], "from 1 to 5", flag_values=values)
     absl_flags.DEFINE_list("against", [], "folders of other finished runs", flag_values=values)
     absl_flags.DEFINE_multi_enum(
-        "adapt",
-        [],
-        ["batch_norm", "coral"],
-        "adaptation without labels; may be given twice",
-        flag_values=values,
+        "adapt", [], schema.ADAPTATIONS, "adaptation without labels; may be given twice", flag_values=values
     )
     absl_flags.DEFINE_string(
         "reference",

@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from tests import tiny
-from tl_jax import adaptation
+from tl_jax import adaptation, schema
 from tl_jax.adaptation import Adapter
 from tl_jax.backbones.anatomy import merge, set_mode, split
 from tl_jax.data.shift import Shift
@@ -83,7 +83,7 @@ def test_aligned_features_have_the_sources_mean_and_covariance(finished, test):
     np.testing.assert_allclose(adapter(target).logits(target), expected, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("how", adaptation.HOW)
+@pytest.mark.parametrize("how", schema.ADAPTATIONS)
 def test_less_is_lost(finished, test, how):
     """Under low contrast, which batch statistics undo."""
     target = shifted(test)

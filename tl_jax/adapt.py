@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags as absl_flags
 
-from tl_jax import command, flags, outputs
+from tl_jax import command, flags, outputs, schema
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ def _define(values: absl_flags.FlagValues) -> None:
     absl_flags.DEFINE_enum(
         "how",
         "batch_norm",
-        ["batch_norm", "coral"],
+        schema.ADAPTATIONS,
         "new statistics for BatchNorm layers, or what the head reads aligned",
         flag_values=values,
     )

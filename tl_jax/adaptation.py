@@ -20,21 +20,18 @@ import jax
 import numpy as np
 from flax import nnx
 
-from tl_jax import compilation
-from tl_jax.backbones.anatomy import Head, Leaves, inference_graph, merge, set_mode, split, statistics
+from tl_jax.backbones.anatomy import Head, Leaves, merge, set_mode, split, statistics
 from tl_jax.data import Split
 from tl_jax.features import layer_function, own_pictures
 from tl_jax.finished import Finished
-from tl_jax.predictor import over
-
-HOW = ("batch_norm", "coral")
+from tl_jax.predictor import each_shape, over
 
 _FEWEST = 2
 """Examples without which there are no variances."""
 
 
 class Adapter:
-    """A run to be fitted in one of the ways of `HOW` to one set of examples after the other, always from what
+    """A run to be fitted in one of `ADAPTATIONS` to one set of examples after the other, always from what
     it was. Raises ValueError where the network cannot be fitted so."""
 
     def __init__(self, run: Finished, how: str) -> None:
@@ -87,15 +84,7 @@ class Adapter:
             network(recipe.input.network(images))
             return statistics(network)
 
-        function, static = jax.jit(apply), (apply.__qualname__, graph, recipe.inference)
-        programs: dict[tuple[int, ...], jax.stages.Compiled] = {}
-
-        def call(images: np.ndarray) -> Leaves:
-            if images.shape not in programs:
-                programs[images.shape] = compilation.program(function, static, params, stats, images)
-            return programs[images.shape](params, stats, images)
-
-        return call
+        return each_shape(apply, params, stats, static=(apply.__qualname__, graph, recipe.inference))
 
     def _head(self, params: Leaves, examples: Split) -> Leaves:
         """Kernel and bias of the head with the map before it."""
@@ -111,7 +100,6 @@ class Adapter:
 
     def _read(self, examples: Split) -> np.ndarray:
         """What the head reads of examples, (n, features)."""
-        inference_graph(self.run.model)
         size = min(self.run.config.evaluation.batch_size, len(examples))
         return over(self._features, examples, size, self.run.mesh).astype(np.float64)
 

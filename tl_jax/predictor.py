@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
@@ -76,13 +77,22 @@ def over(
     return kept
 
 
-def each_shape(function: Callable[..., jax.Array], *leaves: Leaves) -> Callable[[jax.Array], jax.Array]:
-    """``function(*leaves, images)`` as one of the images alone, compiled once for each shape of them."""
+def each_shape(
+    function: Callable[..., Any], *leaves: Leaves, static: Hashable = None
+) -> Callable[[Any], Any]:
+    """``function(*leaves, images)`` as one of the images alone, compiled once for each shape of them; with
+    ``static`` as `compilation.program` has it, also where several functions are the same."""
+    jitted = jax.jit(function)
     compiled: dict[tuple[int, ...], jax.stages.Compiled] = {}
 
-    def call(images: jax.Array) -> jax.Array:
+    def call(images: Any) -> Any:
         if images.shape not in compiled:
-            compiled[images.shape] = compilation.compiled(jax.jit(function).lower(*leaves, images))
+            arguments = (*leaves, images)
+            compiled[images.shape] = (
+                compilation.compiled(jitted.lower(*arguments))
+                if static is None
+                else compilation.program(jitted, static, *arguments)
+            )
         return compiled[images.shape](*leaves, images)
 
     return call

@@ -36,6 +36,9 @@ CORRUPTIONS = (
 )
 """The names in `tl_jax.data.corruptions.CORRUPTIONS`, which imports jax as well."""
 
+ADAPTATIONS = ("batch_norm", "coral")
+"""The ways of `tl_jax.adaptation`, which does too."""
+
 
 @dataclass(frozen=True)
 class Check:

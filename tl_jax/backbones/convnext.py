@@ -25,7 +25,7 @@ from tl_jax.backbones.patches import Patches
 from tl_jax.backbones.transformer import MLP
 from tl_jax.pretrained import lines
 from tl_jax.pretrained.rules import Ignore, Rule
-from tl_jax.pretrained.transforms import CONV, FIRST_CONV, Transform
+from tl_jax.pretrained.transforms import FIRST_CONV
 
 DEFAULTS: dict[str, Any] = {
     "num_channels": 3,
@@ -191,7 +191,7 @@ def table(config: Mapping[str, Any]) -> tuple[Rule | Ignore, ...]:
     config = _checked(config, None, None)
     embeddings = "[convnext.]embeddings"
     rules = [
-        *_conv(f"{embeddings}.patch_embeddings", "stem/patch", FIRST_CONV),
+        *lines.conv(f"{embeddings}.patch_embeddings", "stem/patch", FIRST_CONV),
         *lines.norm(f"{embeddings}.layernorm", "stem/norm"),
     ]
     for i, (level, j, _, _, halves) in enumerate(_chain(config)):
@@ -199,8 +199,8 @@ def table(config: Mapping[str, Any]) -> tuple[Rule | Ignore, ...]:
         theirs = f"{stage}.layers.{j}"
         if halves:
             rules += lines.norm(f"{stage}.downsampling_layer.0", f"{ours}/downsample/norm")
-            rules += _conv(f"{stage}.downsampling_layer.1", f"{ours}/downsample/patch")
-        rules += _conv(f"{theirs}.dwconv", f"{ours}/depthwise")
+            rules += lines.conv(f"{stage}.downsampling_layer.1", f"{ours}/downsample/patch")
+        rules += lines.conv(f"{theirs}.dwconv", f"{ours}/depthwise")
         rules += lines.norm(f"{theirs}.layernorm", f"{ours}/norm")
         rules += lines.linear(f"{theirs}.pwconv1", f"{ours}/mlp/fc1")
         rules += lines.linear(f"{theirs}.pwconv2", f"{ours}/mlp/fc2")
@@ -211,10 +211,6 @@ def table(config: Mapping[str, Any]) -> tuple[Rule | Ignore, ...]:
         *lines.norm("[convnext.]layernorm", "neck/norm"),
         *lines.linear("classifier", "head/linear"),
     )
-
-
-def _conv(theirs: str, ours: str, transform: Transform = CONV) -> list[Rule]:
-    return [Rule(f"{theirs}.weight", f"{ours}/kernel", transform), Rule(f"{theirs}.bias", f"{ours}/bias")]
 
 
 def _checked(config: Mapping[str, Any], channels: int | None, image_size: int | None) -> dict[str, Any]:

@@ -250,8 +250,7 @@ def table(config: Mapping[str, Any]) -> tuple[Rule | Ignore, ...]:
     fc1, fc2 = ("weights_in", "weights_out") if config["use_swiglu_ffn"] else ("fc1", "fc2")
     expects_mask = registers or config["use_mask_token"]
     rules: list[Rule | Ignore] = [
-        Rule(f"{embeddings}.patch_embeddings.projection.weight", "stem/patch/kernel", FIRST_CONV),
-        Rule(f"{embeddings}.patch_embeddings.projection.bias", "stem/patch/bias"),
+        *lines.conv(f"{embeddings}.patch_embeddings.projection", "stem/patch", FIRST_CONV),
         Rule(f"{embeddings}.cls_token", "stem/class_token"),
         # Where transformers shrinks positions, it smooths those of the network with registers alone.
         Rule(f"{embeddings}.position_embeddings", "stem/positions", positions(1, antialias=registers)),

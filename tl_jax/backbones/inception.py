@@ -23,8 +23,9 @@ from tl_jax.backbones import batch_norm, hf_config, necks
 from tl_jax.backbones.anatomy import Backbone, Carry, Head, Preprocess, Spec
 from tl_jax.backbones.convolution import Conv
 from tl_jax.backbones.pooling import average_pool, max_pool
+from tl_jax.pretrained import lines
 from tl_jax.pretrained.rules import Ignore, Rule
-from tl_jax.pretrained.transforms import CONV, FIRST_CONV, LINEAR, Transform
+from tl_jax.pretrained.transforms import CONV, FIRST_CONV, Transform
 
 DEFAULTS: dict[str, Any] = {
     "num_channels": 3,
@@ -260,16 +261,15 @@ def build(
 def table(config: Mapping[str, Any]) -> tuple[Rule | Ignore, ...]:
     """How the arrays of timm's Inception-v3 become our leaves."""
     config = _checked(config, None)
-    lines: list[Rule | Ignore] = []
+    rules: list[Rule | Ignore] = []
     for i, layer in enumerate(STEM):
-        lines += _conv_norm(layer.name, f"stem/layers/{i}", CONV if i else FIRST_CONV)
+        rules += _conv_norm(layer.name, f"stem/layers/{i}", CONV if i else FIRST_CONV)
     for i, (name, layers, _, _) in enumerate(_chain(config)):
         for j, layer in enumerate(layers):
-            lines += _conv_norm(f"{name}.{layer.name}", f"blocks/{i}/layers/{j}")
+            rules += _conv_norm(f"{name}.{layer.name}", f"blocks/{i}/layers/{j}")
     return (
-        *lines,
-        Rule("fc.weight", "head/linear/kernel", LINEAR),
-        Rule("fc.bias", "head/linear/bias"),
+        *rules,
+        *lines.linear("fc", "head/linear"),
         Ignore("AuxLogits.*", "the auxiliary classifier only helps to train from scratch"),
     )
 

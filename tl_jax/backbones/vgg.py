@@ -30,8 +30,9 @@ from tl_jax.backbones.convolution import KAIMING, Conv
 from tl_jax.backbones.drop import dropped
 from tl_jax.backbones.necks import NECK
 from tl_jax.backbones.pooling import max_pool
+from tl_jax.pretrained import lines
 from tl_jax.pretrained.rules import Ignore, Rule
-from tl_jax.pretrained.transforms import CONV, FIRST_CONV, LINEAR
+from tl_jax.pretrained.transforms import CONV, FIRST_CONV
 
 DEFAULTS: dict[str, Any] = {
     "num_channels": 3,
@@ -226,33 +227,23 @@ def build(
 def table(config: Mapping[str, Any]) -> tuple[Rule | Ignore, ...]:
     """How the arrays of timm's VGG become our leaves."""
     config = _checked(config, None)
-    lines: list[Rule | Ignore] = []
+    rules: list[Rule | Ignore] = []
     layer = 0
     for i, (_, _, pool) in enumerate(_chain(config)):
         ours = f"blocks/{i}"
-        lines += [
-            Rule(f"features.{layer}.weight", f"{ours}/conv/kernel", CONV if i else FIRST_CONV),
-            Rule(f"features.{layer}.bias", f"{ours}/conv/bias"),
-        ]
+        rules += lines.conv(f"features.{layer}", f"{ours}/conv", CONV if i else FIRST_CONV)
         if config["batch_norm"]:
             layer += 1
-            lines += batch_norm.rules(f"features.{layer}", f"{ours}/norm")
+            rules += batch_norm.rules(f"features.{layer}", f"{ours}/norm")
         layer += 3 if pool else 2
     if NECK in config:
-        lines.append(
+        rules.append(
             Ignore("pre_logits.*", f"fc6 and fc7: the neck of this network is another, {config[NECK]!r}")
         )
     else:
         for name in ("fc1", "fc2"):
-            lines += [
-                Rule(f"pre_logits.{name}.weight", f"neck/{name}/kernel", CONV),
-                Rule(f"pre_logits.{name}.bias", f"neck/{name}/bias"),
-            ]
-    return (
-        *lines,
-        Rule("head.fc.weight", "head/linear/kernel", LINEAR),
-        Rule("head.fc.bias", "head/linear/bias"),
-    )
+            rules += lines.conv(f"pre_logits.{name}", f"neck/{name}")
+    return (*rules, *lines.linear("head.fc", "head/linear"))
 
 
 def _checked(config: Mapping[str, Any], channels: int | None) -> dict[str, Any]:

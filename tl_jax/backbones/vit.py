@@ -206,8 +206,7 @@ def table(config: Mapping[str, Any]) -> tuple[Rule | Ignore, ...]:
     base = f"[{config['model_type']}.]"
     embeddings, layer, block = f"{base}embeddings", f"{base}encoder.layer.{{i}}", "blocks/{i}"
     rules: list[Rule | Ignore] = [
-        Rule(f"{embeddings}.patch_embeddings.projection.weight", "stem/patch/kernel", FIRST_CONV),
-        Rule(f"{embeddings}.patch_embeddings.projection.bias", "stem/patch/bias"),
+        *lines.conv(f"{embeddings}.patch_embeddings.projection", "stem/patch", FIRST_CONV),
         Rule(f"{embeddings}.cls_token", "stem/class_token"),
         Rule(f"{embeddings}.position_embeddings", "stem/positions", positions(_tokens(config))),
         *lines.norm(f"{layer}.layernorm_before", f"{block}/norm1"),

@@ -13,25 +13,21 @@ they are. To add one, write it, and enter its name here and in `tl_jax.schema.CO
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from tl_jax.data import optics, weather
+from tl_jax.data.optics import SIDE, compiled
 
 VERSION = 1
 """Part of every key of corrupted pictures; to be raised when a corruption changes."""
 
 SEVERITIES = range(1, 6)
 
-_SIDE = 224  # pixels, of the pictures that the levels were made for
 
-_jit = partial(jax.jit, static_argnames="severity")
-
-
-@_jit
+@compiled
 def contrast(image: jax.Array, severity: int, key: jax.Array) -> jax.Array:
     """Each channel drawn towards its mean."""
     left = (0.4, 0.3, 0.2, 0.1, 0.05)[severity - 1]
@@ -39,7 +35,7 @@ def contrast(image: jax.Array, severity: int, key: jax.Array) -> jax.Array:
     return jnp.clip((image - mean) * left + mean, 0, 1)
 
 
-@_jit
+@compiled
 def brightness(image: jax.Array, severity: int, key: jax.Array) -> jax.Array:
     """The value of HSV raised, hue and saturation as they are; black, which has neither, becomes gray."""
     more = (0.1, 0.2, 0.3, 0.4, 0.5)[severity - 1]
@@ -48,17 +44,17 @@ def brightness(image: jax.Array, severity: int, key: jax.Array) -> jax.Array:
     return jnp.where(value > 0, image / jnp.where(value > 0, value, 1) * raised, raised)
 
 
-@_jit
+@compiled
 def noise(image: jax.Array, severity: int, key: jax.Array) -> jax.Array:
     """Gaussian noise, for each pixel and channel its own."""
     deviation = (0.08, 0.12, 0.18, 0.26, 0.38)[severity - 1]
     return jnp.clip(image + deviation * jax.random.normal(key, image.shape), 0, 1)
 
 
-@_jit
+@compiled
 def blur(image: jax.Array, severity: int, key: jax.Array) -> jax.Array:
     """A Gaussian blur. Beyond the border the edge's value continues."""
-    deviation = (1, 2, 3, 4, 6)[severity - 1] / _SIDE
+    deviation = (1, 2, 3, 4, 6)[severity - 1] / SIDE
     rows, columns = (_gaussian(n, n * deviation) for n in image.shape[:2])
     blurred = jnp.einsum("ij,jkc,lk->ilc", rows, image, columns, precision="highest")
     return jnp.clip(blurred, 0, 1)

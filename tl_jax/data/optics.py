@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.ndimage import map_coordinates
 
-_SIDE = 224  # pixels, of the pictures that the levels were made for
+SIDE = 224
+"""Pixels, of the pictures that the levels of ImageNet-C were made for."""
 
 compiled = partial(jax.jit, static_argnames="severity")
 """For a corruption: one program for each shape and severity."""
@@ -26,14 +27,14 @@ def motion(image: jax.Array, severity: int, key: jax.Array) -> jax.Array:
     """The camera moves, up to 45 degrees from level."""
     length, spread = ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15))[severity - 1]
     angle = jnp.deg2rad(jax.random.uniform(key, minval=-45.0, maxval=45.0))
-    return jnp.clip(along(image, angle, length / _SIDE, spread / _SIDE), 0, 1)
+    return jnp.clip(along(image, angle, length / SIDE, spread / SIDE), 0, 1)
 
 
 @compiled
 def defocus(image: jax.Array, severity: int, key: jax.Array) -> jax.Array:
     """Every point a disc, with a soft edge. Beyond the border the edge's value continues."""
     radius, soft = ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))[severity - 1]
-    disc = _disc(radius / _SIDE * max(image.shape[:2]), soft)
+    disc = _disc(radius / SIDE * max(image.shape[:2]), soft)
     reach = disc.shape[0] // 2
     padded = jnp.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
     blurred = [

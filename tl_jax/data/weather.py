@@ -10,9 +10,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from tl_jax.data.optics import along, compiled
-
-_SIDE = 224  # pixels, of the pictures that the levels were made for
+from tl_jax.data.optics import SIDE, along, compiled
 
 
 @compiled
@@ -43,7 +41,7 @@ def snow(image: jax.Array, severity: int, key: jax.Array) -> jax.Array:
     flakes = jnp.clip(jnp.where(flakes < least, 0, flakes), 0, 1)
     flakes = jax.image.resize(flakes, (height, width), "linear")[..., None]
     angle = jnp.deg2rad(jax.random.uniform(turned, minval=45.0, maxval=135.0))
-    flakes = along(flakes, angle, length / _SIDE, sharp / _SIDE)
+    flakes = along(flakes, angle, length / SIDE, sharp / SIDE)
     gray = image.mean(axis=-1, keepdims=True)
     image = left * image + (1 - left) * jnp.maximum(image, gray * 1.5 + 0.5)
     return jnp.clip(image + flakes + flakes[::-1, ::-1], 0, 1)
@@ -64,7 +62,7 @@ def rain(image: jax.Array, severity: int, key: jax.Array) -> jax.Array:
     drops = jax.random.bernoulli(drawn, share, _grid(image)).astype(jnp.float32)
     drops = jax.image.resize(drops, (height, width), "linear")[..., None]
     angle = jnp.deg2rad(jax.random.uniform(turned, minval=70.0, maxval=110.0))
-    streaks = along(drops, angle, length / _SIDE, length / _SIDE)
+    streaks = along(drops, angle, length / SIDE, length / SIDE)
     streaks = strength * jnp.clip(streaks * length / 2, 0, 1)
     gray = image.mean(axis=-1, keepdims=True)
     dull = dim * (dim * image + (1 - dim) * gray)
@@ -83,7 +81,7 @@ def night(image: jax.Array, severity: int, key: jax.Array) -> jax.Array:
 
 def _grid(image: jax.Array, size: float = 1) -> tuple[int, int]:
     """The shape of a grid over a picture whose cells are ``size`` pixels of one with a side of 224."""
-    height, width = (max(2, round(_SIDE / size * n / max(image.shape[:2]))) for n in image.shape[:2])
+    height, width = (max(2, round(SIDE / size * n / max(image.shape[:2]))) for n in image.shape[:2])
     return height, width
 
 

@@ -162,7 +162,8 @@ def measured(
     def as_they_are(record: Record) -> Fold:
         return answered(tests, record) if "how" in record else predictions(root, record)
 
-    known = arms(every, as_they_are)
+    with compilation.shared():
+        known = arms(every, as_they_are)
     within = Comparison(known, settings)
     measure, found = within.measure(measure), {}
     reference = reference or next(iter(known))

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from tl_jax.pretrained.rules import Rule
-from tl_jax.pretrained.transforms import LINEAR
+from tl_jax.pretrained.transforms import CONV, LINEAR, Transform
 
 
 def linear(theirs: str, ours: str, *, bias: bool = True) -> list[Rule]:
     """A linear layer."""
     rules = [Rule(f"{theirs}.weight", f"{ours}/kernel", LINEAR)]
     return [*rules, Rule(f"{theirs}.bias", f"{ours}/bias")] if bias else rules
+
+
+def conv(theirs: str, ours: str, transform: Transform = CONV) -> list[Rule]:
+    """A convolution with a bias."""
+    return [Rule(f"{theirs}.weight", f"{ours}/kernel", transform), Rule(f"{theirs}.bias", f"{ours}/bias")]
 
 
 def norm(theirs: str, ours: str) -> list[Rule]:
