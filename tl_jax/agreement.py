@@ -6,12 +6,14 @@ that reads them checks it.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
 from tl_jax import duration
 from tl_jax.completion import Problem
+from tl_jax.schema import METRICS
 
 
 def problems(config: ConfigDict) -> Iterator[Problem]:
@@ -20,6 +22,34 @@ def problems(config: ConfigDict) -> Iterator[Problem]:
     yield from _data(config)
     yield from _model(config)
     yield from _batch(config)
+    yield from _task(config)
+
+
+def _task(config: ConfigDict) -> Iterator[Problem]:
+    task, metric, data = config.task, config.select.metric, config.data
+    if not isinstance(task, str) or task not in METRICS:
+        return
+    if metric not in METRICS[task]:
+        near = difflib.get_close_matches(metric, METRICS[task], n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        allowed = " | ".join(f'"{name}"' for name in METRICS[task])
+        yield Problem(
+            "select.metric", f"found {metric!r}; task={task!r} measures, and allowed are: {allowed}{hint}"
+        )
+    several = task != "classification"
+    if several and data.classes:
+        text = f"found {data.classes!r}, but task={task!r} has no classes: name data.columns.labels"
+        yield Problem("data.classes", text)
+    if several and data.shift.labels:
+        yield Problem("data.shift.labels", f"found {data.shift.labels!r}, which is for classes, not {task!r}")
+    if several and data.source == "csv" and not data.columns.labels:
+        text = f"is empty; task={task!r} learns from the columns that it names"
+        yield Problem("data.columns.labels", text)
+    if not several and data.columns.labels:
+        text = f"found {data.columns.labels!r}; task={task!r} learns one class, of data.columns.label"
+        yield Problem("data.columns.labels", text)
+    if task != "regression" and config.loss.huber:
+        yield Problem("loss.huber", f"found {config.loss.huber!r}, which is for task='regression'")
 
 
 def _stages(config: ConfigDict) -> Iterator[Problem]:

@@ -35,6 +35,7 @@ LOOSE = (*FUNCTIONS, "loss.class_weights")
 
 ITEMS: Mapping[str, type] = {
     "data.classes": str,
+    "data.columns.labels": str,
     "data.window": float,
     "preprocess.mean": float,
     "preprocess.std": float,

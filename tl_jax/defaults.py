@@ -19,7 +19,7 @@ def config() -> dict[str, Any]:
         accumulate=1,  # micro-batches a step; batch_size is divided among them
         precision="float32",  # "float32" | "bfloat16": compute; weights and statistics stay float32
         log_every="20 steps",
-        task="classification",  # a name in `tl_jax.tasks.TASKS`, or a function returning a `Task`
+        task="classification",  # "multi_label" | "regression" (`tl_jax.tasks`), or a function giving a `Task`
         data=data(),
         preprocess=preprocess(),
         augment=augment(),
@@ -43,7 +43,7 @@ def data() -> dict[str, Any]:
         source="folder",  # "folder" | "csv" | "tfds" | "dicom", or a callable(config.data) → Table
         root="",  # the folder; for csv: what paths are relative to ("" = the manifest's folder)
         manifest="",  # csv, dicom: the table's file
-        columns=dict(path="path", text="", label="label", group="", split=""),  # csv: names; "" = none such
+        columns=columns(),
         name="",  # tfds: data set, with optional /config and :version
         features=dict(image="image", text="", label="label", group="", id=""),  # tfds: names; "" = none
         group="",  # regular expression on the id; its first group, or whole match, names the patient
@@ -68,6 +68,18 @@ def data() -> dict[str, Any]:
         host_budget=8_000_000_000,  # bytes kept in host memory; above: read from the cache's file
         cache="auto",  # folder of decoded pictures; "auto" = the user's cache, "" = none
         workers=2,  # decoding threads
+    )
+
+
+def columns() -> dict[str, Any]:
+    """What the columns of a csv are called; "" = none such."""
+    return dict(
+        path="path",
+        text="",
+        label="label",
+        labels=(),  # several columns of findings or numbers, in the place of `label`: see `task`
+        group="",
+        split="",
     )
 
 
@@ -140,7 +152,8 @@ def head() -> dict[str, Any]:
 def loss() -> dict[str, Any]:
     return dict(
         label_smoothing=0.0,
-        class_weights=(),  # a number a class | "balanced" | () = all one
+        class_weights=(),  # a number a class (of findings, of their presence) | "balanced" | () = all one
+        huber=0.0,  # regression: beyond so many standard deviations errors count linearly; 0 = squared all
         l2_sp=0.0,  # pull towards the pretrained weights: half this times the squared distance
     )
 

@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
     began = time.monotonic()
 
     from tl_jax import config as configs
-    from tl_jax import data, evaluation, subgroups
+    from tl_jax import data, subgroups
     from tl_jax.compilation import use_cache
     from tl_jax.finish import predictions
     from tl_jax.finished import open_run
@@ -65,7 +65,9 @@ def main(argv: list[str]) -> int:
     if not any("config.data.classes" in argument for argument in sets):
         _limit_to_known(settings, run.classes)
     use_cache(config.compilation_cache)
-    pictures, notes = data.load_labelled_by(run.reader(), settings, classes=run.classes, say=print)
+    pictures, notes = data.load_labelled_by(
+        run.reader(), settings, classes=run.classes, say=print, labels=run.task.labels
+    )
     for line in notes:
         print(line)
     if not any("config.data." in argument and "data.shift." not in argument for argument in sets):
@@ -74,11 +76,11 @@ def main(argv: list[str]) -> int:
     logits = run.logits(pictures, config.evaluation.batch_size)
 
     def measure(rows: Any) -> dict[str, Any]:
-        return evaluation.measure(
+        return run.task.measure(
             logits[rows],
             pictures.labels[rows],
             pictures.groups[rows],
-            classes=run.classes,
+            names=run.classes,
             decision=run.decision,
             settings=config.evaluation,
         )
@@ -86,12 +88,12 @@ def main(argv: list[str]) -> int:
     overall = measure(slice(None))
     by = {column: {name: measure(rows) for name, rows in values.items()} for column, values in groups.items()}
     print(f"{len(pictures)} {run.noun}s, measured with the run's own calibration and threshold:")
-    print(evaluation.format_table(overall))
+    print(run.task.table(overall))
     for column, values in by.items():
-        print(subgroups.table(column, values))
+        print(subgroups.table(column, values, run.task.judged))
 
     output = output or _new_folder(run.workdir.root, config.data)
-    write_text(output / "predictions.csv", predictions(pictures, logits, run.classes, run.decision))
+    write_text(output / "predictions.csv", predictions(run.task, pictures, logits, run.classes, run.decision))
     plain = json.loads(configs.to_json(config))
     result = {
         "overall": overall,

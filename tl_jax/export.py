@@ -29,7 +29,12 @@ def main(argv: list[str]) -> int:
     if output.resolve() == run.workdir.model.resolve():
         raise ValueError(f"--output={output} is the run's own model; choose another folder")
     pretrained.export(
-        run.model, output, classes=run.classes, dtype=parsed.flags.dtype, tokenizer=run.tokenizer
+        run.model,
+        output,
+        classes=run.classes,
+        problem=run.task.kind,
+        dtype=parsed.flags.dtype,
+        tokenizer=run.tokenizer,
     )
     print(f"{parsed.flags.output}: {', '.join(sorted(path.name for path in output.iterdir()))}")
     return 0

@@ -61,10 +61,10 @@ def main(argv: list[str]) -> int:
         "features": np.concatenate(found),
     }
     if not options.input:
-        names = np.array(run.classes)
+        labels = np.concatenate([pictures.labels for pictures in parts.values()])
         arrays |= {
+            "labels": np.array(run.classes)[labels] if labels.ndim == 1 else labels,
             "splits": np.repeat(list(parts), [len(pictures) for pictures in parts.values()]),
-            "labels": np.concatenate([names[pictures.labels] for pictures in parts.values()]),
             "groups": np.concatenate([pictures.groups for pictures in parts.values()]),
         }
     save(output, arrays)
@@ -93,7 +93,9 @@ def own_pictures(run: Finished) -> dict[str, Split]:
         # They are on a canvas, larger than what the network sees.
         how = {name: run.reading[name] for name in ("resample", "at_least")}
         how |= dict(image_size=run.reading["size"], channels=run.model.spec.channels)
-        everything, _ = data.load_labelled(run.config.data, classes=own.classes, **how)
+        everything, _ = data.load_labelled(
+            run.config.data, classes=own.classes, labels=run.task.labels, **how
+        )
         row = {name: i for i, name in enumerate(everything.ids.tolist())}
         rows = np.array([row[name] for name in own.train.ids.tolist()])
         parts["train"] = replace(own.train, images=everything.images[rows])

@@ -19,11 +19,11 @@ from tl_jax.backbones.anatomy import Backbone, split
 from tl_jax.data import Data, Split, augment, load_by, unlabelled
 from tl_jax.data.reading import PictureReader, Reader
 from tl_jax.data.texts import TextReader
-from tl_jax.evaluation import Decision
 from tl_jax.inputs import Texts, pictures_of
 from tl_jax.predictor import Predictor
 from tl_jax.pretrained.tokenizer import TOKENIZER, Tokenizer
 from tl_jax.step import Recipe
+from tl_jax.tasks import Task
 from tl_jax.workdir import Workdir, WorkdirError
 
 
@@ -37,7 +37,7 @@ class Finished:
     config: ConfigDict
     result: dict[str, Any]
     classes: tuple[str, ...]
-    decision: Decision
+    decision: Any
     model: Backbone
     recipe: Recipe
     mesh: Mesh
@@ -56,7 +56,7 @@ class Finished:
     def data(self, say: Callable[[str], None] = lambda line: None) -> Data:
         """The run's own data, read again as training read them. They are the same if the fingerprint is that
         of the result. Raises SourceError."""
-        return load_by(self.reader(training=True), self.config.data, say)
+        return load_by(self.reader(training=True), self.config.data, say, self.task.labels)
 
     def reader(self, *, training: bool = False) -> Reader:
         """Reads examples as the network was shown them at evaluation; ``training``: the run's own splits, as
@@ -81,6 +81,11 @@ class Finished:
         how = {name: self.reading[name] for name in ("channels", "resample", "at_least")}
         size = self.reading["size"]
         return unlabelled.load_unlabelled(source, self.config.data, image_size=size, **how, say=say)
+
+    @property
+    def task(self) -> Task:
+        """What was learned."""
+        return self.recipe.task
 
     @property
     def noun(self) -> str:
@@ -121,7 +126,7 @@ def open_run(workdir: str | Path) -> Finished:
         config=config,
         result=result,
         classes=tuple(result["classes"]),
-        decision=Decision.from_dict(result["decision"]),
+        decision=recipe.task.decision(result["decision"]),
         model=model,
         recipe=recipe,
         mesh=sharding.make_mesh(1, 1, 1),

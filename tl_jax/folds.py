@@ -39,7 +39,7 @@ def run_folds(config: ConfigDict, workdir: str | Path, folds: int) -> dict[str, 
     ``failed``, those that did not end, with why. Raises `ConfigError` if the config names a fold,
     `WorkdirError` where the folder belongs to another config, RuntimeError if no fold could be run.
     """
-    from tl_jax import evaluation, pooled
+    from tl_jax import pooled
     from tl_jax.runs import refuse_others
     from tl_jax.workdir import Workdir, WorkdirError, write_json, write_text
 
@@ -80,7 +80,7 @@ def run_folds(config: ConfigDict, workdir: str | Path, folds: int) -> dict[str, 
         write_json(root.result, result)
     print(pooled.table(done, over))
     print(f"test pictures of {len(done)} folds together, each once, each by its own fold's decision:")
-    print(evaluation.format_table(result["test"]))
+    print(done[0].task.table(result["test"]))
     if failed:
         print(f"{len(failed)} of {folds} folds failed, so these are not all pictures: {', '.join(failed)}")
     print(f"result: {root.result}")

@@ -14,11 +14,9 @@ from ml_collections import ConfigDict
 from tl_jax import data as data_room
 from tl_jax import duration, freeze, intake, lora, pretrained, sharding, tasks
 from tl_jax.backbones.anatomy import Backbone, split
-from tl_jax.evaluation.decision import positive_class
 from tl_jax.freeze import FreezePlan
 from tl_jax.intake import Intake
 from tl_jax.step import Recipe
-from tl_jax.tasks import classification
 
 
 @dataclass(frozen=True)
@@ -37,9 +35,9 @@ class Outline:
 class Job:
     """Everything a run needs.
 
-    ``base_params`` and ``base_stats`` are the starting weights, on the host; ``pretrained_paths``
-    those of them that a checkpoint gave; ``class_weights`` (K,) float32; ``durations`` the planned steps of
-    each stage.
+    ``base_params`` and ``base_stats`` are the starting weights, on the host; ``pretrained_paths`` those of
+    them that a checkpoint gave; ``class_weights`` (K,) float32, as the task understands them; ``durations``
+    the planned steps of each stage.
     """
 
     config: ConfigDict
@@ -55,11 +53,6 @@ class Job:
     pretrained_paths: frozenset[str]
     class_weights: np.ndarray
     intake: Intake
-
-    @property
-    def positive(self) -> int:
-        """The class to detect: `evaluation.positive`, else the last."""
-        return positive_class(self.config.evaluation.positive, self.data.classes)
 
     @property
     def outline(self) -> Outline:
@@ -89,6 +82,11 @@ def prepare(
     Raises ValueError (a `PretrainedError`, `SourceError`, `PlanError`, …) that lists what is wrong.
     """
     task = tasks.find(config.task)
+    if config.select.metric not in task.better:
+        raise ValueError(
+            f"select.metric={config.select.metric!r} is not measured by task={config.task!r}; choose from "
+            f"{', '.join(task.better)}"
+        )
     rows = config.batch_size // config.accumulate  # pictures that go through the network at once
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, rows)
     if config.mesh.data == 0 and mesh.size < jax.device_count():
@@ -111,11 +109,13 @@ def prepare(
     for note in idle_settings(config.stages):
         say(note)
     taken = intake.of(config, facts, outline.spec, say)
-    data = data_room.load_by(taken.reader, config.data, say)
+    data = data_room.load_by(taken.reader, config.data, say, task.labels)
     for note in data.notes:
         say(note)
-    positive_class(config.evaluation.positive, data.classes)
-    weights = classification.class_weights(config.loss.class_weights, data.train.labels, data.classes)
+    if problems := task.problems(config, data.classes):
+        raise ValueError("\n".join(problems))
+    task = task.fitted(data.train.labels, config.loss)
+    weights = task.weights(config.loss, data.train.labels, data.classes)
     if len(data.classes) > 2 and (config.evaluation.positive or config.evaluation.prevalence >= 0):
         say(f"note: evaluation.positive and prevalence concern two classes; here are {len(data.classes)}")
 
@@ -142,6 +142,8 @@ def prepare(
         model, report = pretrained.scratch(dict(facts.config), num_classes=outputs, **common)
     lora.add(model, config.model.lora, seed=seed)
     _, params, stats = split(model)
+    if any(path.startswith("head/") for path in report.loaded_paths):
+        params = task.inward(params)
     recipe = Recipe(
         task=task,
         classes=len(data.classes),

@@ -17,8 +17,11 @@ from typing import Any, cast
 
 import numpy as np
 
-from tl_jax import evaluation
+from tl_jax import config as configs
+from tl_jax import evaluation, tasks
 from tl_jax.evaluation import Decision
+from tl_jax.tasks import Task
+from tl_jax.tasks.task import spread
 from tl_jax.text_table import aligned, comma_separated
 from tl_jax.workdir import Workdir, WorkdirError
 
@@ -28,11 +31,13 @@ RANKED = ("auroc", "average_precision", "sensitivity_at_95_specificity")
 @dataclass(frozen=True)
 class Fold:
     """A finished fold, or any run, and its predictions of a split: ``ids`` and ``groups`` (n,) str,
-    ``labels`` (n,) int, ``logits`` (n, K); ``rows`` are those of its CSV file, under ``header``."""
+    ``labels`` (n, …) and ``logits`` (n, K) of its ``task``; ``rows`` are those of its CSV file, under
+    ``header``."""
 
     name: str
+    task: Task
     result: dict[str, Any]
-    decision: Decision
+    decision: Any
     ids: tuple[str, ...]
     groups: tuple[str, ...]
     labels: np.ndarray
@@ -46,21 +51,24 @@ def read_fold(name: str, workdir: Workdir, split: str = "test") -> Fold:
     together."""
     result = json.loads(workdir.result.read_text(encoding="utf-8"))
     classes = result["classes"]
-    number = {label: i for i, label in enumerate(classes)}
+    task = tasks.find(configs.from_json(workdir.config.read_text(encoding="utf-8")).task)
     with open(workdir.predictions(split), newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
-    k = len(classes)
-    if header[-k:] != [f"logit_{label}" for label in classes]:
+    decision = task.decision(result["decision"])
+    nobody = np.zeros((0, len(classes)))
+    if header[-len(classes) :] != [*task.answers(nobody, decision, classes)][-len(classes) :]:
         raise WorkdirError(f"{workdir.predictions(split)} does not belong to {workdir.result}")
     # By place and not by name: a manifest's own columns may be called as ours are.
+    labels, logits = task.read(rows, classes)
     return Fold(
         name=name,
+        task=task,
         result=result,
-        decision=Decision.from_dict(result["decision"]),
+        decision=decision,
         ids=tuple(row[0] for row in rows),
         groups=tuple(row[1] for row in rows),
-        labels=np.array([number[row[-2 * k - 2]] for row in rows], np.int64),
-        logits=np.array([[float(cell) for cell in row[-k:]] for row in rows]).reshape(-1, k),
+        labels=labels,
+        logits=logits,
         header=tuple(header),
         rows=tuple(map(tuple, rows)),
     )
@@ -88,6 +96,16 @@ def measure(folds: Sequence[Fold], *, settings: Any) -> dict[str, Any]:
     """The measures of all test pictures together, as `evaluation.measure` gives them, with intervals over
     groups. ``settings`` is ``config.evaluation``. Raises WorkdirError as `check` does."""
     one = joined(folds)
+    if one.task.kind != "classification":
+        found = one.task.measure(
+            one.logits,
+            one.labels,
+            np.array(one.groups),
+            names=folds[0].result["classes"],
+            decision=one.decision,
+            settings=settings,
+        )
+        return {**found, "criterion": "each fold's own"}
     classes = folds[0].result["classes"]
     logits = np.concatenate([fold.logits for fold in folds])
     # All that is done with a decision's numbers holds for arrays with a number a picture.
@@ -112,30 +130,21 @@ def joined(folds: Sequence[Fold]) -> Fold:
     Raises WorkdirError as `check` does."""
     check(folds)
     first = folds[0]
-    thresholds = [fold.decision.threshold for fold in folds]
-    scale = _spread(folds, [[fold.decision.scale] for fold in folds])
-    bias = _spread(folds, [fold.decision.bias for fold in folds])
-    decision = Decision(
-        scale=1.0,
-        bias=(0.0,) * len(first.result["classes"]),
-        threshold=cast(Any, None if None in thresholds else _spread(folds, thresholds)),
-        criterion="each fold's own",
-        positive=first.decision.positive,
-    )
+    logits, decision = first.task.joined([fold.logits for fold in folds], [fold.decision for fold in folds])
     return replace(
         first,
         decision=decision,
         ids=tuple(name for fold in folds for name in fold.ids),
         groups=tuple(name for fold in folds for name in fold.groups),
         labels=np.concatenate([fold.labels for fold in folds]),
-        logits=np.concatenate([fold.logits for fold in folds]) * scale + bias,
+        logits=logits,
         rows=tuple(row for fold in folds for row in fold.rows),
     )
 
 
 def _spread(folds: Sequence[Fold], values: Sequence[Any]) -> np.ndarray:
     """One value a fold → one a picture."""
-    return np.repeat(np.array(values, np.float64), [len(fold.ids) for fold in folds], axis=0)
+    return spread(values, [len(fold.ids) for fold in folds])
 
 
 def spread_over_folds(folds: Sequence[Fold]) -> dict[str, dict[str, Any]]:
@@ -170,13 +179,9 @@ def predictions(folds: Sequence[Fold]) -> str:
 def table(folds: Sequence[Fold], over: dict[str, dict[str, Any]]) -> str:
     """One line a fold, then mean ± standard deviation."""
     two = len(folds[0].result["classes"]) == 2
-    shown = [
-        "auroc",
-        "accuracy",
-        "balanced_accuracy",
-        *(["sensitivity", "specificity"] if two else []),
-        "nll",
-    ]
+    rates = ("sensitivity", "specificity") if two else ()
+    wanted = ("auroc", "accuracy", "balanced_accuracy", *rates, "nll", "rmse", "mae", "r2", "coverage")
+    shown = [name for name in wanted if name in over]
     titles = {"accuracy": "accuracy at 0.5"} if two else {}
     rows = [["fold", "n", *(titles.get(name, name.replace("_", " ")) for name in shown)]]
     for fold in folds:

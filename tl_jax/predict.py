@@ -10,8 +10,6 @@ under the Grad-CAM of the decision: FOLDER/ID.png.
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from typing import TYPE_CHECKING
 
@@ -62,9 +60,9 @@ def _define(values: absl_flags.FlagValues) -> None:
 def main(argv: list[str]) -> int:
     options = (parsed := flags.parse(argv, define=_define, takes_config=False)).flags
 
-    from tl_jax import evaluation
     from tl_jax.compilation import use_cache
     from tl_jax.finished import open_run
+    from tl_jax.text_table import comma_separated
     from tl_jax.workdir import write_text
 
     output = outputs.file(options.output)
@@ -77,20 +75,13 @@ def main(argv: list[str]) -> int:
     use_cache(run.config.compilation_cache)
     pictures = read(run, options.input, on_bad_image=options.on_bad_image)
     logits = run.logits(pictures, options.batch_size)
-    probabilities = evaluation.probabilities(logits, run.decision)
-    decided = evaluation.decide(probabilities, run.decision)
-
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    names = [f"{what}_{name}" for what in ("probability", "logit") for name in run.classes]
-    writer.writerow(["id", "decision", *names])
-    for name, choice, *numbers in zip(pictures.ids, decided, *probabilities.T, *logits.T, strict=True):
-        writer.writerow([name, run.classes[choice], *(f"{value:.6g}" for value in numbers)])
-    write_text(output, file.getvalue())
+    answers = run.task.answers(logits, run.decision, run.classes)
+    rows = zip(pictures.ids, *answers.values(), strict=True)
+    write_text(output, comma_separated([["id", *answers], *rows]))
     if folder:
-        draw(run, pictures, decided, folder)
-    counts = ", ".join(f"{name} {(decided == i).sum()}" for i, name in enumerate(run.classes))
-    print(f"{options.output}: {len(pictures)} {run.noun}s, decided {counts}")
+        draw(run, pictures, run.task.pointed(logits, run.decision), folder)
+    told = run.task.summary(logits, run.decision, run.classes)
+    print(f"{options.output}: {len(pictures)} {run.noun}s, {told}")
     return 0
 
 

@@ -108,7 +108,8 @@ def cost(job: Job, number: int, start: int | None) -> Cost:
         images = measured = prefix.outline(job, start, rows)
         below = jax.jit(prefix.function(job, start))
         once = _of(below, job.base_params, job.base_stats, prefix.stored(job, rows)) / rows
-    batch = {"image": images, "label": jax.ShapeDtypeStruct((rows,), jnp.int32)}
+    truth = job.data.train.labels
+    batch = {"image": images, "label": jax.ShapeDtypeStruct((rows, *truth.shape[1:]), truth.dtype)}
     groups = np.zeros(len(plan.groups), np.float32)
     zero = np.float32(0)
     hyper = step.Hyper(groups, groups, zero, zero, zero)

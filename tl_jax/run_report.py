@@ -25,6 +25,7 @@ from tl_jax.report import run as pages
 from tl_jax.report.evidence import Evidence, Pictures, Scores, Shown
 from tl_jax.report.table import Table
 from tl_jax.step import Recipe
+from tl_jax.tasks import Task
 from tl_jax.workdir import Workdir, write_text
 
 SHOWN = 12
@@ -49,7 +50,7 @@ def of_job(
         for name, part in (("val", job.data.val), ("test", job.data.test))
     ]
     plan = plan_table.tables(job.outline, job.durations)
-    found = _evidence(folder, job.config, result, plan, *scores)
+    found = _evidence(folder, job.config, result, plan, job.recipe.task, *scores)
     return replace(found, **_examples(job.config, job.data, model, job.recipe))
 
 
@@ -62,7 +63,7 @@ def of_folder(run: Finished) -> Evidence:
     ends = [stage["end"] for stage in result["stages"]]
     steps = [end - start for start, end in zip([0, *ends], ends, strict=False)]
     outline = Outline(config, make_plans(run.model, config.stages), run.mesh, params, stats)
-    found = _evidence(folder, config, result, plan_table.tables(outline, steps), *scores)
+    found = _evidence(folder, config, result, plan_table.tables(outline, steps), run.task, *scores)
     try:
         data = run.data()
     except (ValueError, OSError, RuntimeError) as error:
@@ -80,6 +81,7 @@ def _evidence(
     config: ConfigDict,
     result: dict[str, Any],
     plan: Sequence[Table],
+    task: Task,
     val: Scores,
     test: Scores,
 ) -> Evidence:
@@ -95,6 +97,7 @@ def _evidence(
         seed=config.seed,
         val=val,
         test=test,
+        task=task,
     )
 
 
@@ -137,14 +140,6 @@ def first_batch(config: ConfigDict, train: Split, recipe: Recipe, classes: Seque
         pixels = shown * np.asarray(how.std, np.float32) + np.asarray(how.mean, np.float32)
         images = (255 * pixels).round().clip(0, 255).astype(np.uint8)
     return [
-        Shown(str(train.ids[row]), _label(one, classes), image)
+        Shown(str(train.ids[row]), recipe.task.caption(one, classes), image)
         for row, one, image in zip(index[:SHOWN], target, images, strict=False)
     ]
-
-
-def _label(target: np.ndarray, classes: Sequence[str]) -> str:
-    """ "sick", or "sick 70 %, healthy 30 %" where pictures are mixed."""
-    parts = [(share, classes[c]) for c, share in enumerate(target) if share > 0.005]
-    if len(parts) == 1:
-        return parts[0][1]
-    return ", ".join(f"{name} {share:.0%}" for share, name in sorted(parts, reverse=True))

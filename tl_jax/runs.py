@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from tl_jax import command, evaluation, named, plan_table, prefix, processes, run_report, sharding, version
+from tl_jax import command, named, plan_table, prefix, processes, run_report, sharding, version
 from tl_jax import config as configs
 from tl_jax.compilation import counts, sharing, use_cache
 from tl_jax.early import Early
@@ -144,9 +144,9 @@ def conclude(
     }
     write_json(folder.result, result)
     journal.say(f"validation, weights of step {progress.best and progress.best['step']}:")
-    journal.say(evaluation.format_table(result["val"]))
+    journal.say(job.recipe.task.table(result["val"]))
     journal.say("test:")
-    journal.say(evaluation.format_table(result["test"]))
+    journal.say(job.recipe.task.table(result["test"]))
     if job.data.caveat:
         journal.say(f"Remember: {job.data.caveat}.")
     journal.say(f"result: {folder.result}")

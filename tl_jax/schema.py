@@ -17,10 +17,14 @@ from ml_collections import ConfigDict
 from tl_jax import duration, named
 from tl_jax.completion import FREE, Problem, describe, pattern
 
-METRICS = ("nll", "accuracy", "balanced_accuracy", "auroc")
+METRICS: Mapping[str, tuple[str, ...]] = {
+    "classification": ("nll", "accuracy", "balanced_accuracy", "auroc"),
+    "multi_label": ("nll", "auroc"),
+    "regression": ("rmse", "mae", "r2"),
+}
 """Validation metrics that `select.metric` may name."""
 
-TASKS = ("classification",)
+TASKS = tuple(METRICS)
 """The names in `tl_jax.tasks.TASKS`, which imports jax and is therefore not read here."""
 
 SOURCES = ("folder", "csv", "tfds", "dicom")
@@ -216,6 +220,7 @@ CHECKS: Mapping[str, Check] = {
     "loss.class_weights": Check(
         _WEIGHTS, lambda v: v == "balanced" if isinstance(v, str) else min(v, default=1) > 0, ("balanced",)
     ),
+    "loss.huber": number(0),
     "loss.l2_sp": number(0),
     "ema": _RATE,
     "stages[].duration": length(),
@@ -239,7 +244,7 @@ CHECKS: Mapping[str, Check] = {
     "stages[].rules[].path": expression(empty=False),
     "stages[].rules[].lr_scale": number(0, above=True),
     "stages[].rules[].batch_norm": choice("", *_BATCH_NORM),
-    "select.metric": choice(*METRICS),
+    "select.metric": Check("; ".join(f"{task}: {', '.join(names)}" for task, names in METRICS.items()), bool),
     "select.every": length(percent=False),
     "early_stopping.patience": number(0),
     "early_stopping.min_delta": number(0),

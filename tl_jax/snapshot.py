@@ -42,12 +42,13 @@ class Progress:
     prefix_seconds: float = 0.0
     flops: float = 0.0
 
-    def measure(self, stage: int, value: float | None, metric: str, *, min_delta: float) -> bool:
-        """Takes in what was measured now; whether it is the best so far."""
-        better = self.best is None or is_better(metric, value, self.best["value"])
+    def measure(self, stage: int, value: float | None, rises: bool, *, min_delta: float) -> bool:
+        """Takes in what was measured now, of which more is better if it ``rises``; whether it is the best so
+        far."""
+        better = self.best is None or is_better(rises, value, self.best["value"])
         if better:
             self.best = {"step": self.step, "stage": stage, "value": value}
-        if self.stage_best is None or is_better(metric, value, self.stage_best, min_delta=min_delta):
+        if self.stage_best is None or is_better(rises, value, self.stage_best, min_delta=min_delta):
             self.stage_best, self.failed = value, 0
         else:
             self.failed += 1

@@ -45,9 +45,13 @@ def find(pictures: Split, columns: Sequence[str]) -> dict[str, dict[str, np.ndar
     return found
 
 
-def table(column: str, measures: Mapping[str, Mapping[str, Any]]) -> str:
-    """One line a value: how many, and the chief measures with their intervals."""
-    shown = TWO if any(one["positive"] is not None for one in measures.values()) else MORE
+def table(column: str, measures: Mapping[str, Mapping[str, Any]], judged: str = "auroc") -> str:
+    """One line a value: how many, and the chief measures with their intervals; ``judged`` is one of them, by
+    which the rest are known where they are not those of classes."""
+    first = next(iter(measures.values()))
+    shown = [name for name in (TWO if first["positive"] is not None else MORE) if name in first]
+    if judged not in shown:
+        shown = [name for name, entry in first.items() if isinstance(entry, dict) and "value" in entry]
     rows = [[column, "n", "groups", *(name.replace("_", " ") for name in shown)]]
     for value, one in measures.items():
         rows.append([value, str(one["n"]), str(one["n_groups"]), *(_text(one[name]) for name in shown)])

@@ -18,7 +18,6 @@ import numpy as np
 from tl_jax import optim, sharding, step
 from tl_jax.backbones.anatomy import Leaves
 from tl_jax.early import Early
-from tl_jax.evaluation import quick
 from tl_jax.interrupt import Interrupted, Stop
 from tl_jax.job import Job
 from tl_jax.journal import Journal
@@ -183,14 +182,15 @@ class Trainer:
 
     def _measure(self, number: int) -> None:
         """Validation now: keeps the best weights, and early stopping's count."""
-        progress, metric = self.progress, self.config.select.metric
+        progress, metric, task = self.progress, self.config.select.metric, self.job.recipe.task
         snapshot = self._snapshot()
         params = {path: snapshot.ema.get(path, leaf) for path, leaf in snapshot.params.items()}
         stats = {path: snapshot.ema.get(path, leaf) for path, leaf in snapshot.stats.items()}
         logits = self.supply.val_logits(params, stats, lambda: self._leave_if_asked(number))
-        values = quick(logits, self.supply.val.labels, positive=self.job.positive)
+        names = self.job.data.classes
+        values = task.quick(logits, self.supply.val.labels, self.config.evaluation, names)
         delta = self.config.early_stopping.min_delta
-        better = progress.measure(number, values[metric], metric, min_delta=delta)
+        better = progress.measure(number, values[metric], task.better[metric], min_delta=delta)
         if better:
             self.snapshots.save_best(progress.step, number, Best(params, stats, logits))
         self.journal.measured(

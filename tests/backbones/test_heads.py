@@ -15,7 +15,7 @@ from tl_jax.backbones import heads
 from tl_jax.backbones.anatomy import set_mode, split
 from tl_jax.backbones.hf_config import ConfigError
 from tl_jax.pretrained.rules import to_ours, to_theirs
-from tl_jax.tasks import classification
+from tl_jax.tasks import Classification
 
 RESNET = dict(model_type="resnet", layer_type="basic", embedding_size=4, hidden_sizes=(4, 8), depths=(1, 1))
 MLP: dict[str, Any] = dict(name="mlp", sizes=(16, 12), act="relu", dropout=0.5, output="softmax")
@@ -66,7 +66,8 @@ def test_one_unit_is_trained_by_binary_cross_entropy() -> None:
     p = 1 / (1 + np.exp(-logits[:, 1].astype(np.float64)))
     np.testing.assert_allclose(jax.nn.softmax(logits), np.stack([1 - p, p], axis=1), rtol=1e-5)
     each = -np.where(labels == 1, np.log(p), np.log(1 - p))
-    found = classification.loss(jnp.asarray(logits), classification.targets(labels, 2), jnp.asarray(weights))
+    task = Classification()
+    found = task.loss(jnp.asarray(logits), task.targets(labels, 2), jnp.asarray(weights))
     np.testing.assert_allclose(found, np.mean(weights[labels] * each), rtol=1e-5)
 
 

@@ -35,13 +35,11 @@ def test_undefined_is_none():
 
 
 def test_is_better():
-    assert is_better("nll", 0.4, 0.5)
-    assert not is_better("nll", 0.5, 0.5)
-    assert not is_better("nll", 0.45, 0.5, min_delta=0.1)
-    assert is_better("auroc", 0.9, 0.8)
-    assert not is_better("auroc", 0.7, 0.8)
-    assert is_better("auroc", 0.1, None)
-    assert not is_better("auroc", None, None)
-    assert not is_better("auroc", float("nan"), 0.1)
-    with pytest.raises(ValueError, match="choose from nll, accuracy"):
-        is_better("loss", 1.0, 2.0)
+    assert is_better(False, 0.4, 0.5)
+    assert not is_better(False, 0.5, 0.5)
+    assert not is_better(False, 0.45, 0.5, min_delta=0.1)
+    assert is_better(True, 0.9, 0.8)
+    assert not is_better(True, 0.7, 0.8)
+    assert is_better(True, 0.1, None)
+    assert not is_better(True, None, None)
+    assert not is_better(True, float("nan"), 0.1)

@@ -11,6 +11,7 @@ import pytest
 from tl_jax.evaluation import Decision
 from tl_jax.lab.compare import Comparison, combined, holm, rises
 from tl_jax.pooled import Fold
+from tl_jax.tasks import Classification
 
 SETTINGS = SimpleNamespace(bootstrap=400, seed=0)
 DECISION = Decision(1.0, (0.0, 0.0), 0.5, "0.5", 1)
@@ -20,7 +21,8 @@ def fold(logits, labels, groups=None):
     n = len(labels)
     ids = tuple(map(str, range(n)))
     names = tuple(map(str, groups if groups is not None else range(n)))
-    return Fold("", {"classes": ["a", "b"]}, DECISION, ids, names, np.asarray(labels), logits, (), ())
+    result = {"classes": ["a", "b"]}
+    return Fold("", Classification(), result, DECISION, ids, names, np.asarray(labels), logits, (), ())
 
 
 def noisy(labels, noise, seed):

@@ -24,6 +24,9 @@ def check_table(table: Table) -> None:
             problems.append(f"{name} is not an array of {n} entries, as ids are")
         elif name in columns and column.dtype.kind != "U":
             problems.append(f"{name} holds {column.dtype}, not str: use np.array(…, dtype=str)")
+    if table.targets is not None and table.targets.shape != (n, len(table.names)):
+        shape = f"{table.targets.shape}, not (rows, names) = {(n, len(table.names))}"
+        problems.append(f"targets have the shape {shape}")
     if not problems:
         twice = [name for name, number in Counter(table.ids.tolist()).items() if number > 1]
         if twice:
@@ -65,20 +68,26 @@ def check_labels(
 ) -> None:
     """Raises SourceError where a split is empty, or train lacks a class; it names the examples that were
     skipped, ``bad``, which may be why."""
-    problems = []
-    for name in SPLITS:
-        here = Counter(labels[where == name].tolist())
-        if not here:
-            problems.append(f"{name} has no {noun}; give it some, or cut the splits by data.fractions")
-        elif name == "train":
-            absent = [label for label in classes if not here[label]]
-            problems += [f"class {label!r} has no {noun} in train" for label in absent[:_SHOWN]]
-            if len(absent) > _SHOWN:
-                problems.append(f"nor have {len(absent) - _SHOWN:,} more classes")
+    problems = empty_splits(where, noun)
+    here = Counter(labels[where == "train"].tolist())
+    if here:
+        absent = [label for label in classes if not here[label]]
+        problems += [f"class {label!r} has no {noun} in train" for label in absent[:_SHOWN]]
+        if len(absent) > _SHOWN:
+            problems.append(f"nor have {len(absent) - _SHOWN:,} more classes")
     if len(classes) < 2:
         problems.append(f"there is one class only ({some(list(classes))}); nothing can be told apart")
     if problems:
         raise listed("the splits cannot be used:", problems, "\n".join(skipped(bad or {}, noun)))
+
+
+def empty_splits(where: np.ndarray, noun: str = "picture") -> list[str]:
+    """What is wrong with splits (n,) that hold nothing."""
+    return [
+        f"{name} has no {noun}; give it some, or cut the splits by data.fractions"
+        for name in SPLITS
+        if not (where == name).any()
+    ]
 
 
 def counts(labels: np.ndarray, where: np.ndarray, classes: Sequence[str]) -> list[str]:

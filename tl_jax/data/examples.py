@@ -45,8 +45,9 @@ class Rows:
 
 @dataclass(frozen=True)
 class Split:
-    """Examples: ``ids`` and ``groups`` (n,) str, ``labels`` (n,) int32, ``images`` (n, h, w, c) uint8 or
-    texts, tokens (n, longest) int32 padded with -1; ``columns`` of further facts (n,) by name.
+    """Examples: ``ids`` and ``groups`` (n,) str, ``labels`` (n,) int32 or whatever else a task learns (n, …),
+    ``images`` (n, h, w, c) uint8 or texts, tokens (n, longest) int32 padded with -1; ``columns`` of further
+    facts (n,) by name.
 
     ``lengths`` (n,) are those of texts, and ``widths`` the few lengths, rising, to which batches of them are
     padded, so that no more programs are compiled than there are widths. ``lengths`` is None for what is all

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from tl_jax.data import checks, duplicates, sources, splits
 from tl_jax.data.examples import Rows, Split
+from tl_jax.data.labels import CLASSES, Labels
 from tl_jax.data.reading import PictureReader, Read, Reader, Say
 from tl_jax.data.shift import Shift
 from tl_jax.data.sources.errors import SourceError, counted, nearest, some
@@ -21,9 +22,11 @@ from tl_jax.data.table import SPLITS, Table
 class Data:
     """``train.images`` are on the canvas, ``val`` and ``test`` ones as the network sees them.
 
-    ``channels``: what the pictures have, 1 or 3; ``at_least``: the side in pixels that decoding kept.
+    ``classes``: names of classes, or of whatever else ``labels`` are. ``channels``: what the pictures have, 1
+    or 3; ``at_least``: the side in pixels that decoding kept.
     ``notes``: lines to print; ``caveat``: of the table, and what is shifted. ``fingerprint``: digest of every
-    picture, label and split. ``noun``: what an example is, "picture" or "text".
+    picture, label and split. ``noun``: what an example is, "picture" or "text". ``strata`` (n,) str:
+    what each example of ``train`` was split by, its class where it has one.
     """
 
     train: Split
@@ -36,17 +39,14 @@ class Data:
     caveat: str
     fingerprint: str
     noun: str = "picture"
+    labels: Labels = CLASSES
+    strata: np.ndarray = field(default_factory=lambda: np.zeros(0, str))
 
     def counts(self) -> dict[str, Any]:
-        """Split → ``groups``, their number, and ``classes``, pictures by class."""
-        k, splits = len(self.classes), (self.train, self.val, self.test)
+        """Split → ``groups``, their number, and `Labels.summary`: ``classes``, pictures by class."""
+        splits = (self.train, self.val, self.test)
         return {
-            name: {
-                "groups": len(np.unique(split.groups)),
-                "classes": dict(
-                    zip(self.classes, np.bincount(split.labels, minlength=k).tolist(), strict=True)
-                ),
-            }
+            name: {"groups": len(np.unique(split.groups)), **self.labels.summary(split.labels, self.classes)}
             for name, split in zip(SPLITS, splits, strict=True)
         }
 
@@ -70,16 +70,17 @@ def load(
     return load_by(PictureReader(image_size, channels, resample, augmented=augmented), config, say)
 
 
-def load_by(reader: Reader, config: Any, say: Say = lambda line: None) -> Data:
-    """As `load`, whatever the examples are: ``reader`` knows."""
+def load_by(reader: Reader, config: Any, say: Say = lambda line: None, labels: Labels = CLASSES) -> Data:
+    """As `load`, whatever the examples are, which ``reader`` knows, and whatever their labels."""
     shift = Shift.of(config.shift)
     table, notes = _rows(config, reader.noun)
+    table, classes, told = labels.read(table, config)
+    notes += told
     noun = reader.noun
-    classes = tuple(config.classes) or tuple(sorted(set(table.labels.tolist())))
     shifted = shift.lines(classes)
     notes += shifted
     where, told = splits.assign(table.groups, table.labels, table.splits, config, noun=noun)
-    checks.check_labels(table.labels, where, classes, noun=noun)
+    labels.check(table, where, classes)
     notes += reader.check(config)
     found = reader.read(table, config, say)
     notes += found.notes
@@ -108,18 +109,20 @@ def load_by(reader: Reader, config: Any, say: Say = lambda line: None) -> Data:
             f"data.train_fraction={config.train_fraction:g} keeps {counted(int(kept.sum()), noun)} "
             f"of {len(train):,} for training"
         )
-    checks.check_labels(table.labels, where, classes, found.bad, noun=noun)
+    labels.check(table, where, classes, found.bad)
     # Splits are cut by what examples show, so that no patient moves with the labels.
     table = replace(table, labels=shift.renamed(table.labels, classes))
     notes.append(splits.check(table.groups, where, grouped=table.grouped, noun=noun))
-    notes += checks.counts(table.labels, where, classes)
-    notes += checks.unmeasured(table.labels, where, classes, noun)
+    notes += labels.counts(table, where, classes)
 
     parts = {name: (found.arrays[name], np.flatnonzero(where == name)) for name in SPLITS}
     images = _take_images(parts, config.host_budget)
     facts = (*found.facts, classes, *shift.facts)
     return Data(
-        **{name: _split(table, found, rows, images[name], classes) for name, (_, rows) in parts.items()},
+        **{
+            name: _split(table, found, rows, images[name], labels.array(table, rows, classes))
+            for name, (_, rows) in parts.items()
+        },
         classes=classes,
         channels=found.channels,
         at_least=found.at_least,
@@ -127,6 +130,8 @@ def load_by(reader: Reader, config: Any, say: Say = lambda line: None) -> Data:
         caveat="; ".join(filter(None, (table.caveat, *shifted))),
         fingerprint=_fingerprint(table, where, found.digests, facts),
         noun=noun,
+        labels=labels,
+        strata=table.labels[where == "train"],
     )
 
 
@@ -139,27 +144,39 @@ def load_labelled(
     resample: str,
     at_least: int,
     say: Say = lambda line: None,
+    labels: Labels = CLASSES,
 ) -> tuple[Split, tuple[str, ...]]:
     """All of a labelled data set of pictures as one split, for measuring a finished run; and lines to print.
 
     Labels must be among ``classes``. Neither splits nor ``config.fold`` are looked at. Raises SourceError.
     """
     reader = PictureReader(image_size, channels, resample, at_least=at_least)
-    return load_labelled_by(reader, config, classes=classes, say=say)
+    return load_labelled_by(reader, config, classes=classes, say=say, labels=labels)
 
 
 def load_labelled_by(
-    reader: Reader, config: Any, *, classes: Sequence[str], say: Say = lambda line: None
+    reader: Reader,
+    config: Any,
+    *,
+    classes: Sequence[str],
+    say: Say = lambda line: None,
+    labels: Labels = CLASSES,
 ) -> tuple[Split, tuple[str, ...]]:
-    """As `load_labelled`, whatever the examples are: ``reader`` knows."""
+    """As `load_labelled`, whatever the examples are, which ``reader`` knows, and whatever their labels."""
     shift = Shift.of(config.shift)
     table, notes = _rows(config, reader.noun, training=False)
-    notes += shift.lines(classes)
-    unseen = sorted(set(table.labels.tolist()) - set(classes))
+    table, names, told = labels.read(table, config)
+    notes += [*told, *shift.lines(classes)]
+    unseen = sorted(set(names) - set(classes))
     if unseen:
         raise SourceError(
             f"labels {some(unseen)} are not among the classes this run knows: {some(list(classes))}"
             f"{nearest(unseen[0], classes)}; data.classes limits what is read"
+        )
+    if table.targets is not None and names != tuple(classes):
+        raise SourceError(
+            f"the run has learned {some(list(classes))}, in this order, and data.columns.labels names "
+            f"{some(list(names))}"
         )
     found = reader.read(table, config, say)
     if problems := checks.unusable(table, found.bad, config.on_bad_image):
@@ -171,11 +188,11 @@ def load_labelled_by(
         notes += duplicates.notes(table, twins)
     rows = np.setdiff1d(np.arange(len(table)), list(found.bad))
     images = _take_images({"all": (found.arrays["test"], rows)}, config.host_budget)["all"]
-    return _split(table, found, rows, images, classes), tuple(notes)
+    return _split(table, found, rows, images, labels.array(table, rows, classes)), tuple(notes)
 
 
 def _rows(config: Any, noun: str, *, training: bool = True) -> tuple[Table, list[str]]:
-    """The source's table limited to the classes asked for, and its notes."""
+    """The source's table, and its notes."""
     if wrong := misfit(config, noun):
         raise SourceError(wrong)
     table = sources.read(config, training=training)
@@ -183,20 +200,6 @@ def _rows(config: Any, noun: str, *, training: bool = True) -> tuple[Table, list
         raise SourceError(wrong)
     checks.check_table(table)
     notes = [line for line in (table.caveat, *table.notes) if line]
-    if config.classes:
-        have = set(table.labels.tolist())
-        absent = [name for name in config.classes if name not in have]
-        if absent:
-            raise SourceError(
-                f"data.classes names {some(absent)}, which no {noun} has; there are "
-                f"{some(sorted(have))}{nearest(absent[0], have)}"
-            )
-        if len(set(config.classes)) < len(config.classes):
-            raise SourceError(f"data.classes names a class twice: {some(list(config.classes))}")
-        rows = np.flatnonzero(np.isin(table.labels, list(config.classes)))
-        if len(rows) < len(table):
-            notes.append(f"data.classes leaves out {counted(len(table) - len(rows), noun)}")
-            table = _take(table, rows)
     return table, notes
 
 
@@ -214,19 +217,6 @@ def misfit(config: Any, wanted: str, table: Table | None = None) -> str:
     )
 
 
-def _take(table: Table, rows: np.ndarray) -> Table:
-    return replace(
-        table,
-        ids=table.ids[rows],
-        labels=table.labels[rows],
-        groups=table.groups[rows],
-        splits=table.splits[rows],
-        columns={key: column[rows] for key, column in table.columns.items()},
-        read=lambda i, at_least: table.read(int(rows[i]), at_least),
-        stamp=lambda i: table.stamp(int(rows[i])),
-    )
-
-
 def _take_images(
     parts: Mapping[str, tuple[np.ndarray, np.ndarray]], host_budget: int
 ) -> dict[str, np.ndarray | Rows]:
@@ -238,10 +228,8 @@ def _take_images(
 
 
 def _split(
-    table: Table, found: Read, rows: np.ndarray, images: np.ndarray | Rows, classes: Sequence[str]
+    table: Table, found: Read, rows: np.ndarray, images: np.ndarray | Rows, labels: np.ndarray
 ) -> Split:
-    number = {label: i for i, label in enumerate(classes)}
-    labels = np.array([number[label] for label in table.labels[rows].tolist()], np.int32)
     columns = {key: column[rows] for key, column in table.columns.items()}
     lengths = None if found.lengths is None else found.lengths[rows]
     return Split(table.ids[rows], labels, table.groups[rows], images, columns, lengths, found.widths)
@@ -251,6 +239,7 @@ def _fingerprint(table: Table, where: np.ndarray, digests: np.ndarray, facts: ob
     """Whatever the order of the rows."""
     digest = hashlib.sha256(repr(facts).encode())
     for row in np.argsort(table.ids, kind="stable"):
-        cells = (table.ids[row], table.labels[row], table.groups[row], where[row], digests[row])
+        cells = [table.ids[row], table.labels[row], table.groups[row], where[row], digests[row]]
+        cells += [] if table.targets is None else table.targets[row].tolist()
         digest.update("\0".join(map(str, cells)).encode() + b"\n")
     return digest.hexdigest()

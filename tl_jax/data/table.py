@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,9 @@ class Table:
     source named groups at all. ``notes`` are lines to print: what was passed over, what was assumed.
     ``caveat`` is what must stand beside every number measured here, such as that nobody was ill.
     ``noun`` is what a row is: "picture", or "text", of which ``read(i, None)`` gives the words.
+
+    ``targets`` (n, T) float64, NaN where missing, hold what is learned where that is no single class: a
+    column for each of ``names``; ``labels`` may then be empty words.
     """
 
     ids: np.ndarray
@@ -44,6 +47,22 @@ class Table:
     notes: tuple[str, ...] = ()
     caveat: str = ""
     noun: str = "picture"
+    targets: np.ndarray | None = None
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def take(self, rows: np.ndarray) -> Table:
+        """Some of the rows (m,) int."""
+        return replace(
+            self,
+            ids=self.ids[rows],
+            labels=self.labels[rows],
+            groups=self.groups[rows],
+            splits=self.splits[rows],
+            columns={key: column[rows] for key, column in self.columns.items()},
+            read=lambda i, at_least: self.read(int(rows[i]), at_least),
+            stamp=lambda i: self.stamp(int(rows[i])),
+            targets=None if self.targets is None else self.targets[rows],
+        )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tl_jax.text_table import aligned
+
 TITLES = {
     "accuracy": "accuracy at 0.5",
     "accuracy_at_threshold": "accuracy at the threshold",
@@ -22,6 +24,7 @@ TITLES = {
     "brier_calibrated": "Brier score calibrated",
 }
 PER_CLASS = ("auroc", "sensitivity", "specificity", "ppv", "f1")
+OF_NUMBERS = ("mae", "rmse", "bias", "r2", "pearson", "coverage")
 MOST_CLASSES = 12
 """A table of more classes is cut; a confusion matrix of more is not shown."""
 
@@ -39,6 +42,48 @@ def format_table(measures: Mapping[str, Any]) -> str:
     lines += _confusions(measures["confusion"])
     lines += [f"  [{number}] {text}" for text, number in remarks.items()]
     return "\n".join(lines)
+
+
+def of_several(measures: Mapping[str, Any], called: str) -> str:
+    """What a task with several ``called`` findings or numbers measured, as `format_table` has it."""
+    names, remarks = list(measures["counts"]), {}
+    mean = f", mean of {called}s" if len(names) > 1 else ""
+    lines = [
+        f"  {measures['n']} examples of {measures['n_groups']} groups",
+        f"  intervals: {measures['interval']}",
+    ]
+    for name, entry in measures.items():
+        if isinstance(entry, Mapping) and "value" in entry:
+            lines.append(f"  {several(name) + mean:<36}{_text(entry)}{_mark(entry, remarks)}")
+    lines += _each(measures, called)
+    lines += [f"  [{number}] {text}" for text, number in remarks.items()]
+    return "\n".join(lines)
+
+
+def several(name: str) -> str:
+    """What a measure of findings or numbers is called, for people."""
+    return {"r2": "R²", "rmse": "RMSE", "mae": "MAE", "pearson": "Pearson's r"}.get(
+        name, TITLES.get(name, name.replace("_", " "))
+    )
+
+
+def each_of(measures: Mapping[str, Any]) -> list[str]:
+    """The measures of single findings or numbers that a table has room for."""
+    found = next(iter(measures["per_class"].values()))
+    return [name for name in (*PER_CLASS, *OF_NUMBERS) if name in found]
+
+
+def _each(measures: Mapping[str, Any], called: str) -> list[str]:
+    shown, names = each_of(measures), list(measures["per_class"])
+    rows = [[called, "n", *map(several, shown)]]
+    for name in names[:MOST_CLASSES]:
+        values = [measures["per_class"][name][key]["value"] for key in shown]
+        cells = ["–" if value is None else f"{value:.4f}" for value in values]
+        rows.append([name, str(measures["counts"][name]), *cells])
+    lines = aligned(rows, left=1)
+    if len(names) > MOST_CLASSES:
+        lines.append(f"  … and {len(names) - MOST_CLASSES} more")
+    return lines
 
 
 def _head(measures: Mapping[str, Any]) -> str:

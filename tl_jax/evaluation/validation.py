@@ -9,7 +9,7 @@ from tl_jax.evaluation import metrics
 from tl_jax.evaluation.ranking import auroc
 
 HIGHER_IS_BETTER = {"nll": False, "accuracy": True, "balanced_accuracy": True, "auroc": True}
-"""What `quick` measures, and so what ``select.metric`` may name."""
+"""What `quick` measures of classes, and so what ``select.metric`` may name."""
 
 
 def quick(logits: ArrayLike, labels: ArrayLike, *, positive: int | None = None) -> dict[str, float | None]:
@@ -38,18 +38,15 @@ def quick(logits: ArrayLike, labels: ArrayLike, *, positive: int | None = None) 
     return {name: None if np.isnan(value) else float(value) for name, value in found.items()}
 
 
-def is_better(metric: str, value: float | None, reference: float | None, *, min_delta: float = 0.0) -> bool:
-    """Whether ``value`` is better than ``reference`` by more than ``min_delta``.
+def is_better(rises: bool, value: float | None, reference: float | None, *, min_delta: float = 0.0) -> bool:
+    """Whether ``value`` of a measure, of which more is better if it ``rises``, is better than ``reference``
+    by more than ``min_delta``.
 
     An undefined value (None) is never better; any value is better than an undefined reference.
     """
-    if metric not in HIGHER_IS_BETTER:
-        raise ValueError(
-            f"select.metric={metric!r} is not measured; choose from {', '.join(HIGHER_IS_BETTER)}"
-        )
     if value is None or value != value:
         return False
     if reference is None or reference != reference:
         return True
-    gain = value - reference if HIGHER_IS_BETTER[metric] else reference - value
+    gain = value - reference if rises else reference - value
     return gain > min_delta

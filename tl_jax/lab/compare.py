@@ -20,8 +20,8 @@ import numpy as np
 from tl_jax.data import Split
 from tl_jax.evaluation.bootstrap import Resampling, percentiles
 from tl_jax.evaluation.estimate import Estimate
+from tl_jax.evaluation.intervals import Statistics
 from tl_jax.evaluation.metrics import Floats
-from tl_jax.evaluation.statistics import Statistics
 from tl_jax.evaluation.validation import HIGHER_IS_BETTER
 from tl_jax.finished import Finished
 from tl_jax.lab.records import Record
@@ -29,7 +29,7 @@ from tl_jax.pooled import Fold, joined, read_fold
 from tl_jax.workdir import Workdir
 
 _NAMES = {"auroc": "AUROC", "nll": "NLL", "ece": "ECE", "ood_auroc": "OOD AUROC"}
-_LOWER = ("nll", "brier", "ece")
+_LOWER = ("nll", "brier", "ece", "rmse", "mae")
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -52,6 +52,7 @@ class Comparison:
     ) -> None:
         _check(arms)
         first = next(iter(arms.values()))[0]
+        self.judged = first.task.judged
         self.pictures = first.ids
         resampling = Resampling(np.array(first.groups), replicates=settings.bootstrap, seed=settings.seed)
         self.seeds, self.patients = len(next(iter(arms.values()))), resampling.groups
@@ -74,10 +75,13 @@ class Comparison:
             }
 
     def measure(self, wanted: str = "") -> str:
-        """What arms are judged by: ``wanted``, by default AUROC where it is defined, else accuracy. Raises
-        ValueError for one that the runs have not."""
+        """What arms are judged by: ``wanted``, by default what the task is judged by (AUROC, RMSE) where that
+        is defined, else accuracy, else the first measure that is. Raises ValueError for one that the runs
+        have not."""
         measured = next(iter(self.points.values()))
-        wanted = wanted or ("auroc" if not np.isnan(measured.get("auroc", np.nan)) else "accuracy")
+        there = [name for name, value in measured.items() if not np.isnan(value)]
+        best = [name for name in (self.judged, "accuracy") if name in there]
+        wanted = wanted or next(iter((*best, *there)), self.judged)
         if wanted not in measured:
             raise ValueError(f"--measure={wanted}: the runs have measured {', '.join(measured)}")
         return wanted
@@ -148,11 +152,12 @@ def answers(run: Finished, pictures: Split) -> Fold:
     """What a finished run says of labelled pictures, with its own decision, as `predictions` gives it."""
     return Fold(
         name=str(run.workdir.root),
+        task=run.task,
         result=run.result,
         decision=run.decision,
         ids=tuple(pictures.ids.tolist()),
         groups=tuple(pictures.groups.tolist()),
-        labels=pictures.labels.astype(np.int64),
+        labels=pictures.labels.astype(np.float64 if pictures.labels.ndim > 1 else np.int64),
         logits=run.logits(pictures).astype(np.float64),
         header=(),
         rows=(),
@@ -212,7 +217,7 @@ def estimate(value: float, replicates: Floats) -> Estimate:
 
 
 def _statistics(run: Fold) -> Statistics:
-    return Statistics(run.logits, run.labels, run.decision, -1.0)
+    return run.task.statistics(run.logits, run.labels, run.decision)
 
 
 def _measured(

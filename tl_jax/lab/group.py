@@ -18,7 +18,6 @@ import numpy as np
 from tl_jax import compilation, optim, programs, sharding, step
 from tl_jax.backbones.anatomy import Leaves
 from tl_jax.data.sources.errors import counted
-from tl_jax.evaluation import quick
 from tl_jax.journal import PAUSE
 from tl_jax.lab.heads import Arguments, HeadsPredictor, stepper
 from tl_jax.lab.members import Member
@@ -181,15 +180,18 @@ class Group:
     def _measure(self, number: int, due: Sequence[int], heads: Leaves, metrics: step.Metrics) -> None:
         """Validation of all, which counts for those that are due."""
         name, metric = self.config.stages[number].name, self.config.select.metric
-        stopping = self.config.early_stopping
+        stopping, task = self.config.early_stopping, self.job.recipe.task
         logits = self.predictor.logits(heads, self.supply.val)
         kept, metrics = sharding.fetch(heads), jax.device_get(metrics)
         for i in due:
             member, progress = self.members[i], self.members[i].progress
             if self._has_diverged(i, metrics, name):
                 continue
-            values = quick(logits[:, i], self.supply.val.labels, positive=self.job.positive)
-            better = progress.measure(number, values[metric], metric, min_delta=stopping.min_delta)
+            truth, names = self.supply.val.labels, self.job.data.classes
+            values = task.quick(logits[:, i], truth, self.config.evaluation, names)
+            better = progress.measure(
+                number, values[metric], task.better[metric], min_delta=stopping.min_delta
+            )
             if better:
                 self.best_logits[:, i] = logits[:, i]
                 for path, leaf in kept.items():

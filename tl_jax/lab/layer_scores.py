@@ -15,6 +15,7 @@ from tl_jax.evaluation import metrics
 from tl_jax.job import prepare
 from tl_jax.lab import layers, probe, transferability
 from tl_jax.lab.grid import patched
+from tl_jax.tasks import classes_only
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Network:
 def of(config: ConfigDict, name: str) -> Network:
     """Scores of every layer of the config's network. Pictures are as at evaluation: nothing is augmented."""
     job = prepare(patched(config, {"augment": {}}), say=lambda line: None)
+    classes_only(job.recipe.task, "a probe of layers")
     data = job.data
     train, val, test = layers.of_pictures(job, [data.train, data.val, data.test])
     found = []

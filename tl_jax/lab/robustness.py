@@ -21,6 +21,7 @@ from tl_jax.finished import Finished, open_run
 from tl_jax.lab.compare import Comparison, answers, arms, combined, estimate, own_test, predictions, rises
 from tl_jax.lab.records import RECORDS, Record, Records
 from tl_jax.pooled import Fold
+from tl_jax.tasks import classes_only
 from tl_jax.workdir import Workdir, WorkdirError
 
 Version = tuple[str, int]
@@ -164,6 +165,7 @@ def measured(
 
     with compilation.shared():
         known = arms(every, as_they_are)
+    classes_only(next(iter(known.values()))[0].task, "a test of robustness")
     within = Comparison(known, settings)
     measure, found = within.measure(measure), {}
     reference = reference or next(iter(known))

@@ -32,7 +32,10 @@ def training(config: ConfigDict) -> Labelled:
     decoded ones are cached, runs read those. Raises as `tl_jax.job.prepare`."""
     use_cache(config.compilation_cache)
     data = prepare(config, say=lambda line: None).data
-    return Labelled(np.array(data.classes)[data.train.labels], data.train.groups, data.classes)
+    strata = tuple(sorted(set(data.strata.tolist())))
+    return Labelled(
+        data.strata, data.train.groups, data.classes if set(data.classes) == set(strata) else strata
+    )
 
 
 def kept(train: Labelled, fraction: float, seed: int) -> np.ndarray:

@@ -29,6 +29,9 @@ from tl_jax.pretrained.tokenizer import COMPANIONS, TOKENIZER
 
 DTYPES = ("float32", "float16", "bfloat16")
 
+_PROBLEMS = {"multi_label": "multi_label_classification", "regression": "regression"}
+"""What transformers calls them; it takes anything else for classes."""
+
 _STALE = (  # facts of the source's file, not of ours
     "_name_or_path",
     "dtype",
@@ -44,6 +47,7 @@ def export(
     folder: str | os.PathLike[str],
     *,
     classes: Sequence[str],
+    problem: str = "",
     dtype: str = "float32",
     tokenizer: Path | None = None,
 ) -> Path:
@@ -57,6 +61,7 @@ def export(
       model: with its weights, in any mode.
       folder: where to.
       classes: names of the head's outputs, in order.
+      problem: what they are: "multi_label", "regression", or classes by anything else.
       dtype: of the file's numbers, one of `DTYPES`; half of them halves the file, and rounds.
       tokenizer: a ``tokenizer.json`` that is copied, with what transformers reads beside it.
 
@@ -66,7 +71,9 @@ def export(
     """
     _, params, stats = split(model)
     leaves = {**params, **stats}
-    return export_leaves(model.spec, leaves, folder, classes=classes, dtype=dtype, tokenizer=tokenizer)
+    return export_leaves(
+        model.spec, leaves, folder, classes=classes, problem=problem, dtype=dtype, tokenizer=tokenizer
+    )
 
 
 def export_leaves(
@@ -75,6 +82,7 @@ def export_leaves(
     folder: str | os.PathLike[str],
     *,
     classes: Sequence[str],
+    problem: str = "",
     dtype: str = "float32",
     tokenizer: Path | None = None,
 ) -> Path:
@@ -93,6 +101,7 @@ def export_leaves(
         raise PretrainedError(f"{len(classes)} class names for a head of {units} outputs")
     config = {key: value for key, value in spec.config.items() if key not in _STALE}
     config = {**labels.renamed(config, classes), **timm.written(spec, classes), "dtype": dtype}
+    config |= {"problem_type": _PROBLEMS[problem]} if problem in _PROBLEMS else {}
     arrays = to_theirs(leaves, backbones.table(config))
     with np.errstate(over="ignore"):
         arrays = {

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from tl_jax.evaluation import Decision
 from tl_jax.report.table import Table
+from tl_jax.tasks import Classification, Task
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What the chosen weights made of a split: ``ids`` and ``groups`` (n,) str, ``labels`` (n,) int,
-    ``logits`` (n, K)."""
+    """What the chosen weights made of a split: ``ids`` and ``groups`` (n,) str, ``labels`` (n, …) and
+    ``logits`` (n, K) of the task."""
 
     ids: np.ndarray
     groups: np.ndarray
@@ -60,11 +60,12 @@ class Evidence:
     pictures: Pictures | None = None
     words: Callable[[np.ndarray], list[str]] | None = None
     absent: str = ""
+    task: Task = field(default_factory=Classification)
 
     @property
     def classes(self) -> list[str]:
         return list(self.result["classes"])
 
     @property
-    def decision(self) -> Decision:
-        return Decision.from_dict(self.result["decision"])
+    def decision(self) -> Any:
+        return self.task.decision(self.result["decision"])

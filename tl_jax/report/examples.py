@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,12 +19,13 @@ EACH = 4
 @dataclass(frozen=True)
 class Example:
     """``picture`` and ``heat`` are data addresses, "" of a ``text``; ``probability`` (calibrated) is that of
-    ``decided``."""
+    ``decided``, None where that has none; ``right``: whether it is, None where that is a matter of degree."""
 
     id: str
     truth: str
     decided: str
-    probability: float
+    right: bool | None
+    probability: float | None = None
     picture: str = ""
     heat: str = ""
     text: str = ""
@@ -67,19 +69,11 @@ def kinds(evidence: Evidence, quality: Quality) -> list[Kind]:
     rows = np.concatenate(list(chosen.values()))
     if not len(rows):
         return []
-    if evidence.pictures is not None:
-        found = evidence.pictures.test(rows)
-        maps = evidence.pictures.heat(found, quality.decided[rows])
-        shown = [
-            {"picture": images.data(image), "heat": images.data(images.overlay(image, heat))}
-            for image, heat in zip(found, maps, strict=True)
-        ]
-    elif evidence.words is not None:
-        shown = [{"text": text} for text in evidence.words(rows)]
-    else:
+    looks = shown(evidence, rows, quality.decided[rows])
+    if not looks:
         return []
     made = {
-        row: _example(evidence, quality, row, **how) for row, how in zip(rows.tolist(), shown, strict=True)
+        row: _example(evidence, quality, row, **how) for row, how in zip(rows.tolist(), looks, strict=True)
     }
     errors = int((quality.decided != quality.scores.labels).sum())
     about = {
@@ -95,12 +89,27 @@ def kinds(evidence: Evidence, quality: Quality) -> list[Kind]:
     return [Kind(*about[name], [made[int(row)] for row in some]) for name, some in chosen.items()]
 
 
-def _example(evidence: Evidence, quality: Quality, row: int, **shown: str) -> Example:
+def shown(evidence: Evidence, rows: np.ndarray, pointed: np.ndarray) -> list[dict[str, Any]]:
+    """Fields of an `Example` for test rows (m,): pictures with heat maps of the outputs ``pointed`` (m,), or
+    texts; none where there is neither."""
+    if evidence.pictures is not None:
+        found = evidence.pictures.test(rows)
+        maps = evidence.pictures.heat(found, pointed)
+        return [
+            {"picture": images.data(image), "heat": images.data(images.overlay(image, heat))}
+            for image, heat in zip(found, maps, strict=True)
+        ]
+    return [] if evidence.words is None else [{"text": text} for text in evidence.words(rows)]
+
+
+def _example(evidence: Evidence, quality: Quality, row: int, **looks: Any) -> Example:
     decided = int(quality.decided[row])
+    truth = int(quality.scores.labels[row])
     return Example(
         id=str(evidence.test.ids[row]),
-        truth=evidence.classes[int(quality.scores.labels[row])],
+        truth=evidence.classes[truth],
         decided=evidence.classes[decided],
+        right=decided == truth,
         probability=float(quality.calibrated[row, decided]),
-        **shown,
+        **looks,
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tl_jax.evaluation.table import TITLES
+from tl_jax.evaluation.table import TITLES, several
 from tl_jax.report.colours import INK, LINE, MUTED, colours
 from tl_jax.report.evidence import Evidence
 from tl_jax.report.picture import Picture, panel
@@ -16,6 +16,7 @@ POINTS = 200
 """A curve of more points is thinned: each that is left is the mean of its neighbours."""
 
 _RATED = ("accuracy", "balanced_accuracy", "auroc")
+_OF_NUMBERS = ("r2", "rmse", "mae")
 _DOTS: dict[str, Any] = dict(marker="o", markersize=3, clip_on=False)
 
 
@@ -34,38 +35,43 @@ def pictures(evidence: Evidence) -> list[Picture]:
 
 
 def _loss(evidence: Evidence, trained: Sequence[Any], measured: Sequence[Any]) -> Picture:
-    values = [line["val/nll"] for line in measured if line.get("val/nll") is not None]
-    last = f"; validation NLL ends at {values[-1]:.3f}, its lowest is {min(values):.3f}" if values else ""
+    name = "nll" if any("val/nll" in line for line in measured) else evidence.metric
+    called = TITLES.get(name, several(name))
+    values = [line[f"val/{name}"] for line in measured if line.get(f"val/{name}") is not None]
+    best = max if evidence.task.better.get(name) else min
+    last = f"; validation {called} ends at {values[-1]:.3f}, its best is {best(values):.3f}" if values else ""
     picture = Picture(
         "loss",
         "Loss",
         f"Line chart of the loss against steps. Training loss goes from {trained[0]['loss']:.3f} to "
         f"{trained[-1]['loss']:.3f}{last}.",
         "Training loss is that of the step itself, with augmented pictures and smoothed or weighted labels "
-        "where the config asks for them. So it need not meet the validation NLL.",
+        f"where the config asks for them. So it need not meet the validation {called}.",
     )
     dark, mark = colours(2)
     with panel(picture) as axes:
         axes.plot(*_thinned(trained, "loss"), color=dark, label="training")
-        axes.plot(*_points(measured, "val/nll"), color=mark, label="validation", **_DOTS)
+        axes.plot(*_points(measured, f"val/{name}"), color=mark, label=f"validation {called}", **_DOTS)
         _finish(axes, evidence)
     return picture
 
 
 def _validation(evidence: Evidence, measured: Sequence[Any]) -> Picture:
     best = evidence.result["best"]["step"]
+    how = "Uncalibrated, at 0.5. " if evidence.task.kind == "classification" else ""
     picture = Picture(
         "validation",
         "Validation",
         f"Line chart of validation measures against steps; the weights of step {best} were chosen.",
-        f"Uncalibrated, at 0.5. The dashed line marks step {best:,}, whose weights were chosen by "
+        f"{how}The dashed line marks step {best:,}, whose weights were chosen by "
         f"{TITLES.get(evidence.metric, evidence.metric)}.",
     )
     with panel(picture) as axes:
-        for name, colour in zip(_RATED, colours(len(_RATED)), strict=True):
+        rated = [name for name in (*_RATED, *_OF_NUMBERS) if name in evidence.task.better]
+        for name, colour in zip(rated, colours(len(rated)), strict=True):
             if any(line.get(f"val/{name}") is not None for line in measured):
                 steps, values = _points(measured, f"val/{name}")
-                label = "AUROC" if name == "auroc" else name.replace("_", " ")
+                label = name.replace("_", " ") if name == "accuracy" else several(name)
                 axes.plot(steps, values, color=colour, label=label, **_DOTS)
         axes.axvline(best, color=INK, linewidth=1, linestyle="--")
         _finish(axes, evidence)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tl_jax.evaluation.estimate import Estimate
-from tl_jax.evaluation.table import PER_CLASS, TITLES, title
+from tl_jax.evaluation.table import PER_CLASS, TITLES, several, title
 from tl_jax.report.evidence import Evidence
 from tl_jax.report.table import Column, Table, Value
 
@@ -17,13 +17,13 @@ _MOST_CLASSES = 8
 
 def table(evidence: Evidence) -> Table:
     """A row a measure; why one is undefined, and what to mind about it, stands in the notes."""
-    result, several = evidence.result, len(evidence.classes) > 2
+    result = evidence.result
     rows: list[list[Value]] = []
     remarks: dict[str, dict[str, None]] = {}
     for name, entry in result["test"].items():
         if not (isinstance(entry, Mapping) and "value" in entry):
             continue
-        called = title(name, result["test"], several)
+        called = named(evidence, name)
         rows.append([called, *(Estimate.of(result[split][name]) for split in _SPLITS)])
         for split, where in _SPLITS.items():
             for text in _remarks(result[split][name], result[split]["interval"]):
@@ -31,6 +31,14 @@ def table(evidence: Evidence) -> Table:
     notes = [f"{_some(list(names))}: {text}" for text, names in remarks.items()]
     columns = [Column("measure"), *(Column(split, where) for split, where in _SPLITS.items())]
     return Table(columns, rows, notes=[f"Intervals: {result['test']['interval']}.", *notes])
+
+
+def named(evidence: Evidence, name: str, split: str = "test") -> str:
+    """What an overall measure is called, for people."""
+    k = len(evidence.classes)
+    if evidence.task.kind == "classification":
+        return title(name, evidence.result[split], k > 2)
+    return several(name) + (", mean" if k > 1 else "")
 
 
 def _remarks(entry: Mapping[str, Any], interval: str) -> list[str]:
@@ -63,6 +71,8 @@ def counts(evidence: Evidence) -> Table | None:
     counts = evidence.result["data"].get("counts")
     if counts is None:
         return None
+    if evidence.task.kind != "classification":
+        return _counts_of_several(counts)
     each = len(evidence.classes) <= _MOST_CLASSES
     named = evidence.classes if each else ("smallest class", "largest class")
     columns = [Column("split"), Column("pictures"), Column("groups")]
@@ -72,4 +82,24 @@ def counts(evidence: Evidence) -> Table | None:
         by_class = list(one["classes"].values())
         numbers = by_class if each else [min(by_class), max(by_class)]
         rows.append([_SPLITS.get(split, split), sum(by_class), one["groups"], *numbers])
+    return Table(columns, rows)
+
+
+def _counts_of_several(counts: Mapping[str, Any]) -> Table:
+    """Of findings: how many examples have each, and of how many nobody knows; of numbers, how many."""
+    columns = [Column("split"), Column("examples"), Column("groups")]
+    first = next(iter(counts.values()))
+    kinds = [kind for kind in ("findings", "numbers", "missing") if kind in first]
+    for kind in kinds:
+        for number, name in enumerate(first[kind]):
+            columns.append(Column(f"{kind}_{number}", f"{name}, missing" if kind == "missing" else name))
+    rows: list[list[Value]] = [
+        [
+            _SPLITS.get(split, split),
+            one["n"],
+            one["groups"],
+            *(n for kind in kinds for n in one[kind].values()),
+        ]
+        for split, one in counts.items()
+    ]
     return Table(columns, rows)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tl_jax.report import examples, learning, measures, page, verdict
+from typing import Any
+
+from tl_jax.report import examples, learning, measures, page, several, verdict
 from tl_jax.report.confusion import confusion
 from tl_jax.report.evidence import Evidence
 from tl_jax.report.quality import Quality
@@ -11,7 +13,6 @@ from tl_jax.report.quality import Quality
 def html(evidence: Evidence) -> str:
     """The whole page as text. What the evidence does not hold is left out, and the page says so."""
     result = evidence.result
-    quality = Quality(evidence) if len(evidence.test.labels) else None
     return page.render(
         "run.html",
         title=evidence.name,
@@ -19,15 +20,35 @@ def html(evidence: Evidence) -> str:
         result=result,
         verdict=verdict.of(evidence),
         measures=measures.table(evidence),
-        by_class=measures.by_class(evidence),
         counts=measures.counts(evidence),
         learning=learning.pictures(evidence),
+        noun="text" if evidence.words else "picture",
+        facts=_facts(evidence),
+        **(_of_classes(evidence) if evidence.task.kind == "classification" else _of_several(evidence)),
+    )
+
+
+def _of_classes(evidence: Evidence) -> dict[str, Any]:
+    """How good the decisions for one class an example are."""
+    quality = Quality(evidence) if len(evidence.test.labels) else None
+    return dict(
+        by_class=measures.by_class(evidence),
         ranking=quality.ranking() if quality else [],
         calibration=[quality.reliability(), quality.histogram()] if quality else [],
         confusion=confusion(evidence),
         kinds=examples.kinds(evidence, quality) if quality else [],
-        noun="text" if evidence.words else "picture",
-        facts=_facts(evidence),
+    )
+
+
+def _of_several(evidence: Evidence) -> dict[str, Any]:
+    """The same of several findings or numbers an example."""
+    there = len(evidence.test.labels) > 0
+    return dict(
+        by_class=several.by_name(evidence),
+        ranking=several.pictures(evidence) if there else [],
+        calibration=[],
+        confusion=None,
+        kinds=several.kinds(evidence) if there else [],
     )
 
 

@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 
 from tl_jax.evaluation.estimate import Estimate
-from tl_jax.evaluation.table import title
 from tl_jax.report.evidence import Evidence
+from tl_jax.report.measures import named
 
 FEW = 30
 """Groups of a class below which percentile intervals are too narrow (docs/evaluation.md)."""
 
 _TWO = ("auroc", "accuracy_at_threshold", "sensitivity", "specificity")
 _MORE = ("auroc", "accuracy_calibrated", "balanced_accuracy", "average_precision")
+_FINDINGS = ("auroc", "average_precision", "sensitivity", "specificity")
+_NUMBERS = ("rmse", "mae", "r2", "pearson", "coverage")
+_WITH_UNIT = ("rmse", "mae", "bias")
 _DIGITS = ".3f"
 
 
@@ -40,14 +43,21 @@ class Verdict:
 def of(evidence: Evidence) -> Verdict:
     """The verdict on a run, from its numbers alone."""
     test = evidence.result["test"]
-    several = len(evidence.classes) > 2
-    shown = [name for name in (_MORE if several else _TWO) if name in test]
+    shown = [name for name in _shown(evidence) if name in test]
     tiles = []
     for name in shown:
         one = Estimate.of(test[name])
-        value = Estimate(one.value).text(_DIGITS)
-        tiles.append(Tile(title(name, test, several), value, one.interval(_DIGITS)))
+        form = _DIGITS if name not in _WITH_UNIT else ".4g"
+        value = Estimate(one.value).text(form)
+        tiles.append(Tile(named(evidence, name), value, one.interval(form)))
     return Verdict(_reached(test, tiles), _chosen(evidence), list(_mind(evidence, shown)), tiles)
+
+
+def _shown(evidence: Evidence) -> Sequence[str]:
+    kind = evidence.task.kind
+    if kind == "classification":
+        return _MORE if len(evidence.classes) > 2 else _TWO
+    return _FINDINGS if kind == "multi_label" else _NUMBERS
 
 
 def _reached(test: Mapping[str, Any], tiles: Sequence[Tile]) -> str:
@@ -71,10 +81,16 @@ def _chosen(evidence: Evidence) -> str:
     measured = len(_validations(evidence))
     value = "undefined" if best["value"] is None else f"{best['value']:.4f}"
     among = f"the best of {measured} measurements" if measured > 1 else "the only measurement"
-    metric = title(evidence.metric, result["val"], len(evidence.classes) > 2)
+    metric = named(evidence, evidence.metric, "val")
     text = f"Weights of step {best['step']:,} (stage {stage!r}): validation {metric} {value}, {among}. "
     test = result["test"]
-    if test["threshold"] is None:
+    if evidence.task.kind == "regression":
+        halves = [f"{name} ± {half:.4g}" for name, half in test["half"].items() if half is not None]
+        told = f"A prediction holds the truth with 95 % within {_some(halves)}, by the errors on validation."
+        return text + told if halves else text.strip()
+    if evidence.task.kind == "multi_label":
+        text += f"Each finding has a threshold of its own, chosen on validation by {test['criterion']}. "
+    elif test["threshold"] is None:
         text += "The most probable class is chosen. "
     elif test["criterion"] == "none":
         text += f"{test['positive']} from probability {test['threshold']:.3g} on, set without data. "
@@ -102,24 +118,31 @@ def _mind(evidence: Evidence, shown: Sequence[str]) -> Iterator[str]:
     reasons: dict[str, list[str]] = {}
     for name, entry in test.items():
         if isinstance(entry, Mapping) and entry.get("value", 0) is None:
-            reasons.setdefault(entry["why"], []).append(title(name, test, len(evidence.classes) > 2))
+            reasons.setdefault(entry["why"], []).append(named(evidence, name))
     for why, names in reasons.items():
         yield _sentence(f"undefined on the test split: {_some(names)} ({why})")
     if not test["interval"].startswith("95 %"):
         yield _sentence(test["interval"])
-    groups = {
-        name: len(np.unique(evidence.test.groups[evidence.test.labels == i]))
-        for i, name in enumerate(evidence.classes)
-    }
+    groups = {name: len(np.unique(evidence.test.groups[rows])) for name, rows in _holders(evidence).items()}
     few = [f"{name} {n}" for name, n in groups.items() if 0 < n < FEW]
     if few:
         yield _sentence(
             f"few groups in the test split ({_some(few)}): intervals are too narrow below some {FEW}"
         )
-    notes = list(result["decision"]["notes"]) if len(evidence.classes) == 2 else []
+    several = evidence.task.kind != "classification"
+    notes = list(result["decision"]["notes"]) if several or len(evidence.classes) == 2 else []
     notes += [test[name]["note"] for name in shown if "note" in test[name]]
     yield from (_sentence(note) for note in dict.fromkeys(notes))
     yield from _course(evidence)
+
+
+def _holders(evidence: Evidence) -> dict[str, np.ndarray]:
+    """Rows (n,) bool of the test split that are of a class, or have a finding, or a number."""
+    labels, kind = evidence.test.labels, evidence.task.kind
+    if kind == "classification":
+        return {name: labels == i for i, name in enumerate(evidence.classes)}
+    there = labels == 1 if kind == "multi_label" else ~np.isnan(labels)
+    return dict(zip(evidence.classes, there.T, strict=True))
 
 
 def _course(evidence: Evidence) -> Iterator[str]:

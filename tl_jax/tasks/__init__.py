@@ -4,48 +4,26 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import jax
-
 from tl_jax import named
-from tl_jax.tasks import classification
+from tl_jax.tasks.classification import Classification
+from tl_jax.tasks.multi_label import MultiLabel
+from tl_jax.tasks.regression import Regression
+from tl_jax.tasks.task import Task
 
+__all__ = ["TASKS", "Classification", "MultiLabel", "Regression", "Task", "classes_only", "find"]
 
-@dataclass(frozen=True)
-class Task:
-    """What a step needs to know about a task.
-
-    ``outputs(classes)``: how many numbers the head gives; ``targets(labels, classes, smoothing)``:
-    labels (B,) int → (B, …) float32, mixable by mixup; ``loss(outputs, targets, weights)``: → scalar,
-    the mean over the batch, with a weight a class; ``logits(outputs)``: → (B, classes), whose softmax
-    is the probability, for evaluation.
-    """
-
-    outputs: Callable[[int], int]
-    targets: Callable[[jax.Array, int, float], jax.Array]
-    loss: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
-    logits: Callable[[jax.Array], jax.Array]
-
-
-TASKS = {
-    "classification": Task(
-        outputs=lambda classes: classes,
-        targets=classification.targets,
-        loss=classification.loss,
-        logits=lambda outputs: outputs,
-    )
-}
-"""Names a config may use. A config may also give a function that returns a `Task`."""
+TASKS: dict[str, Task] = {task.kind: task for task in (Classification(), MultiLabel(), Regression())}
+"""Names a config may use. A config may also give a class, or a function that returns a `Task`."""
 
 
 def find(setting: Any) -> Task:
     """The task a config names.
 
-    ``setting``: a name in `TASKS`, a function that returns a `Task`, or such a function's name as a
-    workdir's config.json keeps it, ``module:function``. Raises ValueError naming the known ones, and the
-    nearest; or saying why the function is not to be had.
+    ``setting``: a name in `TASKS`, a class or function that returns a `Task`, or its name as a workdir's
+    config.json keeps it, ``module:function``. Raises ValueError naming the known ones, and the nearest; or
+    saying why the function is not to be had.
     """
     if callable(setting):
         return _called(setting, getattr(setting, "__qualname__", repr(setting)))
@@ -56,6 +34,12 @@ def find(setting: Any) -> Task:
     near = difflib.get_close_matches(str(setting), TASKS, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"task={setting!r} is not known; known: {', '.join(TASKS)}{hint}")
+
+
+def classes_only(task: Task, what: str) -> None:
+    """Raises ValueError where ``what`` needs classes and the task has none."""
+    if task.kind != "classification":
+        raise ValueError(f"{what} looks at classes, and the task here is {task.kind!r}: it has none")
 
 
 def _called(function: Callable[[], Any], name: str) -> Task:

@@ -1,9 +1,10 @@
 """A manifest: a CSV file with one row a picture.
 
-``data.columns`` says which column holds the path, the label and, if any, the group and the split; all other
-columns go along as facts about the rows (site, sex), for the evaluation by subgroups. Paths are relative to
-``data.root``, or to the manifest's folder where that is empty. The file is UTF-8 (with or without a byte
-order mark) or UTF-16; the delimiter is a comma, a semicolon or a tab, whichever finds the columns.
+``data.columns`` says which column holds the path, the label (or, as ``labels``, which ones hold several
+findings or numbers) and, if any, the group and the split; all other columns go along as facts about the rows
+(site, sex), for the evaluation by subgroups. Paths are relative to ``data.root``, or to the manifest's folder
+where that is empty. The file is UTF-8 (with or without a byte order mark) or UTF-16; the delimiter is a
+comma, a semicolon or a tab, whichever finds the columns.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 from pathlib import Path, PurePath
 from typing import Any
 
-from tl_jax.data.sources import texts, tree
+from tl_jax.data.sources import targets, texts, tree
 from tl_jax.data.sources.errors import SourceError, counted, nearest, some
 from tl_jax.data.sources.groups import below_class
 from tl_jax.data.sources.manifest import parse
@@ -43,7 +44,8 @@ def read(config: Any, *, training: bool = True) -> Table:
 def collect(config: Any, *, training: bool) -> Rows:
     """The rows of ``config.manifest``, checked; ``groups`` only from a column."""
     manifest = _manifest(config)
-    header, records = parse(manifest, config.columns.to_dict(), ("path", "label"))
+    names, labels = targets.columns(config.columns.to_dict())
+    header, records = parse(manifest, names, ("path",) if labels else ("path", "label"))
     root = tree.folder(config.root) if config.root else manifest.parent
     reading = _Reading(config, root, header, splits_count=training and not config.fold)
     for line, record in records:
@@ -59,8 +61,9 @@ class _Reading:
     def __init__(self, config: Any, root: Path, header: list[str], *, splits_count: bool) -> None:
         self.root, self.header, self.splits_count = root, header, splits_count
         self.skip = config.on_bad_image == "skip"
-        self.names = {key: name for key, name in config.columns.to_dict().items() if key != "text"}
-        self.rows = Rows(groups=[] if self.names["group"] else None)
+        names, labels = targets.columns(config.columns.to_dict())
+        self.names = {key: name for key, name in names.items() if key != "text"}
+        self.rows = Rows(groups=[] if self.names["group"] else None, names=labels)
         taken = {name for name in self.names.values() if name}
         self.further = [name for name in header if name and name not in taken]
         self.rows.columns = {name: [] for name in self.further}
@@ -80,12 +83,13 @@ class _Reading:
             self._problem("cells, not " + str(len(self.header)), f"line {line} ({len(record)})")
             return
         cells = dict(zip(self.header, (cell.strip() for cell in record), strict=True))
-        path, label = cells[self.names["path"]], cells[self.names["label"]]
-        for key, value in (("path", path), ("label", label)):
-            if not value:
-                self._problem(f"empty {self.names[key]!r}", f"line {line}")
-        if not path or not label:
+        needed = ("path",) if self.rows.names else ("path", "label")
+        empty = [key for key in needed if not cells[self.names[key]]]
+        for key in empty:
+            self._problem(f"empty {self.names[key]!r}", f"line {line}")
+        if empty:
             return
+        path = cells[self.names["path"]]
         if "\\" in path and "/" not in path:  # written on Windows
             path = path.replace("\\", "/")
         full = self.root / Path(path).expanduser()
@@ -116,8 +120,10 @@ class _Reading:
             self._problem("unknown split", f"{split!r} (line {line}){nearest(split, SPLIT_NAMES)}")
         self.rows.paths.append(path)
         self.rows.ids.append(name)
-        label = cells[self.names["label"]]
+        label = cells[self.names["label"]] if self.names["label"] else ""
         self.rows.labels.append(label)
+        if self.rows.names:
+            self.rows.targets.append(targets.parse(cells, self.rows.names, f"line {line}", self.found))
         self.rows.inner.append(below_class(name, label))
         self.rows.splits.append(SPLIT_NAMES.get(split.lower(), ""))
         for column in self.further:

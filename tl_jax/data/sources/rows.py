@@ -20,13 +20,16 @@ class Rows:
     """Lists of equal length, one entry a picture; ``problems`` are what is wrong, ``notes`` what to tell.
 
     ``inner`` is what `groups.by_pattern` searches after the file's name. ``groups`` is None where the
-    source names none.
+    source names none. Where there are ``names``, ``targets`` has a number for each in every row, and labels
+    are empty.
     """
 
     paths: list[str] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     inner: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
+    targets: list[list[float]] = field(default_factory=list)
+    names: tuple[str, ...] = ()
     splits: list[str] = field(default_factory=list)
     groups: list[str] | None = None
     columns: dict[str, list[str]] = field(default_factory=dict)
@@ -74,6 +77,8 @@ def table(rows: Rows, source: Source) -> Table:
         grouped=rows.groups is not None,
         notes=tuple(rows.notes),
         caveat=rows.caveat,
+        targets=np.array(rows.targets, np.float64).reshape(-1, len(rows.names)) if rows.names else None,
+        names=rows.names,
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tl_jax.data.sources import targets
 from tl_jax.data.sources.errors import SourceError, listed, nearest, some
 from tl_jax.data.sources.manifest import decoded, parse
 from tl_jax.data.sources.rows import Rows, table
@@ -42,7 +43,8 @@ def read(config: Any, *, training: bool = True) -> Table:
     Raises:
       SourceError: no such file or column, empty labels, unknown split names; lists everything.
     """
-    names, rows = {**config.columns.to_dict(), "path": ""}, Rows(groups=[] if config.columns.group else None)
+    names, labels = targets.columns({**config.columns.to_dict(), "path": ""})
+    rows = Rows(groups=[] if config.columns.group else None, names=labels)
     texts: list[str] = []
     files = list(_files(config))
     if len(files) > 1 and names["split"]:
@@ -55,7 +57,7 @@ def read(config: Any, *, training: bool = True) -> Table:
             "keep one"
         )
     for path, split in files:
-        header, records = parse(path, names, ("text", "label"))
+        header, records = parse(path, names, ("text",) if labels else ("text", "label"))
         further = [name for name in header if name and name not in {*names.values()} - {names["text"]}]
         rows.columns = rows.columns or {name: [] for name in further}
         if set(rows.columns) != set(further):
@@ -63,11 +65,14 @@ def read(config: Any, *, training: bool = True) -> Table:
             continue
         unlabelled: list[str] = []
         unsplit: list[str] = []
+        wrong: dict[str, list[str]] = {}
         for line, cells in _cells(path, header, records, rows.problems):
             name = f"{split}/{line}" if len(files) > 1 else str(line)
-            label = cells[names["label"]].strip()
+            label = cells[names["label"]].strip() if names["label"] else ""
             given = cells[names["split"]].strip().lower() if names["split"] else split
-            if not label:
+            if labels:
+                rows.targets.append(targets.parse(cells, labels, f"line {line}", wrong))
+            elif not label:
                 unlabelled.append(f"line {line}")
             if not given:
                 unsplit.append(f"line {line}")
@@ -84,6 +89,7 @@ def read(config: Any, *, training: bool = True) -> Table:
                 rows.columns[column].append(cells[column])
             if rows.groups is not None:
                 rows.groups.append(cells[names["group"]].strip() or name)
+        rows.problems += [f"{path}: {kind}: {some(where)}" for kind, where in wrong.items()]
         if unlabelled:
             rows.problems.append(f"{path}: empty {names['label']!r}: {some(unlabelled)}")
         if training and not config.fold and 0 < len(unsplit) < len(texts):

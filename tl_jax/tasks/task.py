@@ -1,0 +1,157 @@
+"""What a task is: what the numbers of the head mean, how they learn, and how they are judged."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import jax
+import numpy as np
+
+from tl_jax.backbones.anatomy import Leaves
+from tl_jax.data.labels import Labels
+from tl_jax.evaluation.intervals import Statistics
+
+Columns = Mapping[str, Sequence[Any]]
+"""Columns of predictions.csv: name → a cell an example."""
+
+
+class Task(ABC):
+    """All that depends on what is learned. Instances are values: equal ones share compiled programs, so a
+    subclass is a frozen dataclass of hashable fields.
+
+    ``labels`` says what the labels of a data set are (`tl_jax.data.labels`); ``better`` what `quick`
+    measures, which ``select.metric`` may name, and whether more of it is better; ``judged`` the measure by
+    which experiments compare runs; ``kind`` which measures and which report it has. ``names`` are those of
+    classes, findings or numbers, K of them; a ``decision`` is what `decide` fits to validation, with
+    ``to_dict``.
+
+    The first four functions go into compiled steps: only `jax.numpy`, no Python branches on values.
+    """
+
+    labels: ClassVar[Labels]
+    better: ClassVar[Mapping[str, bool]]
+    judged: ClassVar[str]
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def outputs(self, names: int) -> int:
+        """How many numbers the head gives."""
+
+    @abstractmethod
+    def targets(self, labels: jax.Array, names: int, smoothing: float) -> jax.Array:
+        """Labels (B, …) of a batch → (B, …) float32, which mixup may mix."""
+
+    @abstractmethod
+    def loss(self, outputs: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Array:
+        """A scalar, the **mean over the batch**, or micro-batches would not add up to it; ``weights`` are
+        those of `weights`."""
+
+    def logits(self, outputs: jax.Array) -> jax.Array:
+        """Outputs (B, …) → (B, K), as they are judged and written down."""
+        return outputs
+
+    def fitted(self, labels: np.ndarray, settings: Any) -> Task:
+        """The task for these training labels (n, …) and ``config.loss``."""
+        return self
+
+    def weights(self, settings: Any, labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
+        """What ``config.loss.class_weights`` asks for: float32 (K,). Raises ValueError where it cannot."""
+        return np.ones(len(names), np.float32)
+
+    def problems(self, config: Any, names: Sequence[str]) -> list[str]:
+        """What a config asks for that does not fit the task, once the data are known."""
+        return []
+
+    def inward(self, leaves: Leaves) -> Leaves:
+        """The leaves of a head whose outputs are `logits` → those of one that gives what `loss` takes."""
+        return leaves
+
+    def outward(self, leaves: Leaves) -> Leaves:
+        """The inverse of `inward`, for a file that others read."""
+        return leaves
+
+    @abstractmethod
+    def quick(self, logits: np.ndarray, labels: np.ndarray, settings: Any, names: Sequence[str]) -> dict:
+        """The few numbers that training looks at while it goes: name → float or None. ``settings`` is
+        ``config.evaluation``."""
+
+    @abstractmethod
+    def decide(self, logits: np.ndarray, labels: np.ndarray, *, names: Sequence[str], settings: Any) -> Any:
+        """Calibration, thresholds, margins: all that validation settles for later."""
+
+    @abstractmethod
+    def decision(self, values: Mapping[str, Any]) -> Any:
+        """The inverse of a decision's ``to_dict``."""
+
+    @abstractmethod
+    def measure(
+        self,
+        logits: np.ndarray,
+        labels: np.ndarray,
+        groups: np.ndarray,
+        *,
+        names: Sequence[str],
+        decision: Any,
+        settings: Any,
+    ) -> dict[str, Any]:
+        """Every measure with its interval, as result.json has them."""
+
+    @abstractmethod
+    def joined(self, logits: Sequence[np.ndarray], decisions: Sequence[Any]) -> tuple[np.ndarray, Any]:
+        """Logits (n, K) of several runs of different examples on one scale, and a decision for all of them,
+        in which each example has the threshold or margin of its own run."""
+
+    @abstractmethod
+    def statistics(self, logits: np.ndarray, labels: np.ndarray, decision: Any) -> Statistics:
+        """The measures as a function of the examples' weights, for comparisons of runs."""
+
+    @abstractmethod
+    def table(self, measures: Mapping[str, Any]) -> str:
+        """What `measure` returned, as lines for people."""
+
+    @abstractmethod
+    def truth(self, labels: np.ndarray, names: Sequence[str]) -> Columns:
+        """Columns of what is true."""
+
+    @abstractmethod
+    def answers(self, logits: np.ndarray, decision: Any, names: Sequence[str]) -> Columns:
+        """Columns of what is predicted; the last K of them are the logits."""
+
+    @abstractmethod
+    def read(self, rows: Sequence[Sequence[str]], names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and logits of rows whose last cells are `truth` and `answers`."""
+
+    @abstractmethod
+    def caption(self, target: np.ndarray, names: Sequence[str]) -> str:
+        """A target in words, for the picture that it belongs to."""
+
+    @abstractmethod
+    def summary(self, logits: np.ndarray, decision: Any, names: Sequence[str]) -> str:
+        """What is predicted of many examples, in one line."""
+
+    @abstractmethod
+    def pointed(self, logits: np.ndarray, decision: Any) -> np.ndarray:
+        """The output (n,) int of each example that a heat map explains."""
+
+
+def cells(values: np.ndarray, names: Sequence[str], prefix: str) -> dict[str, list[str]]:
+    """Columns of numbers (n, K), one a name; what is missing is empty."""
+    return {
+        f"{prefix}{name}": ["" if value != value else f"{value:.6g}" for value in column]
+        for name, column in zip(names, np.asarray(values, np.float64).T, strict=True)
+    }
+
+
+def spread(values: Sequence[Any], counts: Sequence[int]) -> np.ndarray:
+    """One value a run → one an example, of which the runs have ``counts``."""
+    return np.repeat(np.array(values, np.float64), counts, axis=0)
+
+
+def numbers(rows: Sequence[Sequence[str]], first: int, last: int) -> np.ndarray:
+    """The cells of rows from ``first`` up to ``last``, counted from the end: (n, first - last) float64."""
+    table = [
+        [float(cell) if cell else np.nan for cell in row[len(row) - first : len(row) - last]] for row in rows
+    ]
+    return np.array(table, np.float64).reshape(-1, first - last)
