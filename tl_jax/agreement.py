@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from tl_jax import duration
+from tl_jax import defaults, duration
 from tl_jax.completion import Problem, merge
 from tl_jax.completion import plain_copy as to_plain
 from tl_jax.multitask.config import LOSS, OF_A_TASK, single
@@ -27,8 +27,10 @@ def problems(config: ConfigDict) -> Iterator[Problem]:
     yield from _batch(config)
     if config.tasks:
         yield from _tasks(config)
-    else:
-        yield from _of_one(config)
+        return
+    yield from _of_one(config)
+    if to_plain(config.sharing) != defaults.sharing():
+        yield Problem("sharing", "is set, but there are no tasks that could share anything")
 
 
 def _of_one(config: ConfigDict) -> Iterator[Problem]:

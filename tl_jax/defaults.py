@@ -97,8 +97,7 @@ def data() -> dict[str, Any]:
 
 
 def columns() -> dict[str, Any]:
-    """What the columns of a csv are called; "" = none such."""
-    return dict(
+    return dict(  # csv: what columns are called; "" = none such
         path="path",
         text="",
         label="label",

@@ -109,14 +109,8 @@ def describe(jobs: Jobs, cuts: Mapping[str, list[prefix.Cut]], folder: Workdir, 
 def shared(jobs: Jobs) -> str:
     """What is one for all tasks and what is each one's own, in a line."""
     names, blocks, k = ", ".join(jobs.each), len(jobs.first.model.blocks), jobs.union.blocks
-    own = (
-        "heads"
-        if k < 0
-        else "necks and heads"
-        if k == blocks
-        else f"blocks {k}-{blocks - 1}, necks and heads"
-    )
-    below = "the whole backbone" if k < 0 else "the stem" + (f" and blocks 0-{k - 1}" if k else "")
+    above = "necks and heads" if k == blocks else f"blocks from {k} on, necks and heads"
+    own, below = ("heads", "the whole backbone") if k < 0 else (above, f"the stem and {k} of {blocks} blocks")
     mine = count({p: leaf for p, leaf in jobs.base_params.items() if p.startswith("tasks/")})
     return (
         f"{len(jobs.each)} tasks ({names}) share {below}; {own} are their own: {mine:,} of "
