@@ -5,8 +5,8 @@
         --config.model.pretrained=WinKawaks/vit-tiny-patch16-224
 
 The argument says how much they share: without one the whole backbone; :8 is the stem and the first 8 blocks,
-each task having its own copy of those above; :0 is nothing but the stem. Half of each batch is of either task.
-Whether that helps is another question, which experiments.sharing asks: each task alone, at the same budget.
+and each task has its own copy of those above; :0 is nothing but the stem. Half of each batch is of either
+task. Whether that helps is what experiments.sharing asks: against each task alone, at the same budget.
 """
 
 import ml_collections

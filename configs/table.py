@@ -1,10 +1,10 @@
 """Whatever a table of pictures says of them: findings that are there or not, or numbers.
 
     python -m tl_jax.main --config=configs/table.py:multi_label --config.data.manifest=/data/findings.csv \
-        --config.data.columns.labels="('Atelectasis', 'Effusion', 'Edema')" --config.data.columns.group=patient
+        --config.data.columns.labels="('Atelectasis', 'Effusion')" --config.data.columns.group=patient
 
-A row a picture: its path, and 1, 0 or nothing in the column of each finding; what is empty, or -1, is left out
-of the loss and of every measure. With :regression the columns hold numbers, and what is learned, told and
+A row a picture: its path, and 1, 0 or nothing in the column of each finding; what is empty, or -1, is left
+out of the loss and of every measure. With :regression the columns hold numbers, and what is learned, told and
 exported is in their units; `--config.loss.huber=1` makes outliers count less. docs/tasks.md says more.
 """
 

@@ -106,9 +106,9 @@ def test_the_gradient_is_the_sum_of_each_tasks(root):
     key = jax.random.key(0)
 
     def gradient(weights):
-        parts = {name: (split(one.model)[0], one.recipe, weights[name]) for name, one in jobs.each.items()}
         for one in jobs.each.values():
             one.plans[1].set_modes(one.model)
+        parts = {name: (split(one.model)[0], one.recipe, weights[name]) for name, one in jobs.each.items()}
         plan = jobs.plans[1]
         trained, frozen = plan.partition(jax.tree.map(jnp.asarray, jobs.base_params))
         moving, still = plan.partition_statistics(jax.tree.map(jnp.asarray, jobs.base_stats))

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from tl_jax import runs, version
+from tl_jax.evaluation.table import several
 from tl_jax.lab.grid import Run
 from tl_jax.lab.records import FAILURE, RECORDS, Record, Records
 from tl_jax.pace import left_over
@@ -124,7 +125,7 @@ def record(run: Run, result: dict[str, Any], ended: Ended) -> Record:
         "seconds": {**result["seconds"], "start": ended.seconds},
         "together": ended.together,
         "peak_bytes": ended.peak,
-        "flops": result["flops"],
+        "flops": result.get("flops"),
         "trained": max(stage["trained"] for stage in result["stages"]),
         "steps": result["steps"],
         "best": result["best"],
@@ -135,9 +136,14 @@ def record(run: Run, result: dict[str, Any], ended: Ended) -> Record:
 
 def headline(result: dict[str, Any]) -> str:
     """The measures of a run's test split that a line has room for."""
-    shown = {"auroc": "AUROC", "accuracy": "accuracy", "nll": "NLL"}
-    values = {text: result["test"].get(name, {}).get("value") for name, text in shown.items()}
-    return "  ".join(f"{text} {value:.4f}" for text, value in values.items() if value is not None)
+    shown = ("auroc", "accuracy", "rmse", "nll")
+    values = {
+        name.rpartition("/")[0] + " " * ("/" in name) + several(name.rpartition("/")[2]): one["value"]
+        for measure in shown
+        for name, one in result["test"].items()
+        if name.rpartition("/")[2] == measure and one["value"] is not None
+    }
+    return "  ".join(f"{text} {value:.4f}" for text, value in values.items())
 
 
 def _overall(measures: dict[str, Any]) -> dict[str, Any]:

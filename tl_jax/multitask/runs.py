@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -62,6 +63,7 @@ def run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> di
         results[name] = runs.conclude(one, own, journal, progress, chosen, test[name], began)
     result = {
         "tasks": results,
+        **{split: _overall(results, split) for split in ("val", "test")},
         "best": progress.best,
         "steps": progress.step,
         "stages": [
@@ -71,7 +73,12 @@ def run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> di
         "parameters": count(jobs.base_params),
         "sharing": {"blocks": config.sharing.blocks, "of": len(jobs.first.model.blocks)},
         "weights": balance(jobs, best),
-        "seconds": {"total": time.monotonic() - began, "train": progress.seconds},
+        "seconds": {
+            "total": time.monotonic() - began,
+            "train": progress.seconds,
+            "prefix": progress.prefix_seconds,
+        },
+        "flops": progress.flops if math.isfinite(progress.flops) else None,
         "seed": config.seed,
         "config": configs.digest(config),
         "command": command.line(),
@@ -84,6 +91,16 @@ def run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> di
         journal.say(f"report: {folder.report}")
     processes.meet()
     return result
+
+
+def _overall(results: Mapping[str, Any], split: str) -> dict[str, Any]:
+    """The overall measures of all tasks, as ``NAME/MEASURE``."""
+    return {
+        f"{name}/{measure}": entry
+        for name, own in results.items()
+        for measure, entry in own[split].items()
+        if isinstance(entry, dict) and "value" in entry
+    }
 
 
 def balance(jobs: Jobs, best: Best) -> dict[str, float]:
