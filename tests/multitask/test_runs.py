@@ -127,6 +127,7 @@ def test_the_gradient_is_the_sum_of_each_tasks(root):
     assert all(path.startswith(("tasks/disc/", "tasks/size/")) for path in stats)
 
 
+@pytest.mark.slow
 def test_one_task_is_what_it_is_alone(root, tmp_path):
     """With nobody to share with, the union changes nothing."""
     several = config(root, names=("disc",), batch_size=8)
@@ -160,6 +161,7 @@ def test_interrupted_it_ends_with_the_same_numbers(finished, root, tmp_path):
         assert again["tasks"][name]["test"] == own["test"]
 
 
+@pytest.mark.slow
 def test_learned_weights_and_micro_batches(root, tmp_path):
     found = config(root, sharing=dict(blocks=-1, weights="uncertainty"), accumulate=2)
     found["stages"] = [dict(train="all", duration="20 steps", lr=1e-2)]
