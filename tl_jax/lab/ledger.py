@@ -10,7 +10,6 @@ from typing import Any
 import jax
 
 from tl_jax import runs, version
-from tl_jax.evaluation.table import several
 from tl_jax.lab.grid import Run
 from tl_jax.lab.records import FAILURE, RECORDS, Record, Records
 from tl_jax.pace import left_over
@@ -136,13 +135,13 @@ def record(run: Run, result: dict[str, Any], ended: Ended) -> Record:
 
 def headline(result: dict[str, Any]) -> str:
     """The measures of a run's test split that a line has room for."""
-    shown = ("auroc", "accuracy", "rmse", "nll")
-    values = {
-        name.rpartition("/")[0] + " " * ("/" in name) + several(name.rpartition("/")[2]): one["value"]
-        for measure in shown
-        for name, one in result["test"].items()
-        if name.rpartition("/")[2] == measure and one["value"] is not None
-    }
+    shown = {"auroc": "AUROC", "accuracy": "accuracy", "rmse": "RMSE", "nll": "NLL"}
+    values = {}
+    for measure, text in shown.items():
+        for name, one in result["test"].items():
+            task, _, last = name.rpartition("/")
+            if last == measure and one["value"] is not None:
+                values[f"{task} {text}".strip()] = one["value"]
     return "  ".join(f"{text} {value:.4f}" for text, value in values.items())
 
 
