@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 from tl_jax import command, named, plan_table, prefix, processes, run_report, sharding, version
 from tl_jax import config as configs
 from tl_jax.compilation import counts, sharing, use_cache
+from tl_jax.completion import pattern
 from tl_jax.early import Early
 from tl_jax.finish import finish, network
 from tl_jax.freeze import count
@@ -81,7 +82,7 @@ def _run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> d
     # Among runs that share programs, this one has most likely been made.
     ahead = None if _has_begun(folder) or sharing() else early.begin
     job = prepare(config, journal.say, ahead=ahead)
-    _refuse_others_inputs(job)
+    refuse_others_inputs(job)
     cuts = prefix.cuts(job)
     describe(job, cuts, folder, journal)
     trainer = Trainer(job, cuts, folder, journal, stop, early)
@@ -176,7 +177,7 @@ def _report(folder: Workdir, gather: Callable[[], Evidence], journal: Journal) -
         journal.say(f"report: {folder.report}")
 
 
-def _refuse_others_inputs(job: Job) -> None:
+def refuse_others_inputs(job: Job) -> None:
     """Raises ValueError where this process has read other pictures or weights than the first one."""
     own = {
         "data": job.data.fingerprint,
@@ -189,7 +190,11 @@ def _refuse_others_inputs(job: Job) -> None:
 
 def _say_what_stays_here(config: ConfigDict, journal: Journal) -> None:
     """Functions that no later command can import, such as those of the config file itself."""
-    for key, value in (("task", config.task), ("data.source", config.data.source)):
+    every = (config, *config.tasks)
+    given = [
+        (key, value) for one in every for key, value in (("task", one.task), ("data.source", one.data.source))
+    ]
+    for key, value in given:
         if callable(value) and not named.is_importable(value):
             journal.say(
                 f"note: {key} is a function that other processes cannot import, so the commands that need it "
@@ -229,7 +234,7 @@ def refuse_others(folder: Workdir, config: ConfigDict) -> None:
 
 def _differences(theirs: ConfigDict, config: ConfigDict, but: Collection[str]) -> list[str]:
     lines = configs.differences(theirs, config)
-    return [line for line in lines if line.partition(":")[0] not in but]
+    return [line for line in lines if pattern(line.partition(":")[0]) not in but]
 
 
 def _has_begun(folder: Workdir) -> bool:

@@ -103,7 +103,9 @@ def prepare(config: ConfigDict, say: Callable[[str], None] = print) -> Jobs:
     """Loads what a completed config of several tasks names. Raises ValueError, with the task's name in front,
     for whatever `tl_jax.job.prepare` refuses, and where the tasks' networks cannot share leaves."""
     rows = shares([one.proportion for one in config.tasks], config.batch_size, config.accumulate)
-    devices = config.mesh.data or math.gcd(*(n // config.accumulate for n in rows), jax.device_count())
+    devices = config.mesh.data or math.gcd(
+        *(n // config.accumulate for n in rows), jax.device_count() // config.mesh.fsdp
+    )
     draft = in_steps(config.stages, [1] * len(config.stages), [0] * len(config.stages))
     each: dict[str, Job] = {}
     for number, (one, n) in enumerate(zip(config.tasks, rows, strict=True)):
@@ -120,7 +122,7 @@ def prepare(config: ConfigDict, say: Callable[[str], None] = print) -> Jobs:
         except configs.ConfigError:
             raise
         except ValueError as error:
-            raise type(error)(f"task {one.name!r}: {error}") from error
+            raise ValueError(f"task {one.name!r}: {error}") from error
         each[one.name] = own
     union = Union(tuple(each), config.sharing.blocks, config.sharing.weights == "uncertainty")
     _check(union, each)

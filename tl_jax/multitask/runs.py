@@ -44,6 +44,8 @@ def run(config: ConfigDict, folder: Workdir, journal: Journal, stop: Stop) -> di
     began = time.monotonic()
     use_cache(config.compilation_cache)
     jobs = prepare(config, journal.say)
+    for one in jobs.each.values():
+        runs.refuse_others_inputs(one)
     cuts = {name: prefix.cuts(one) for name, one in jobs.each.items()}
     describe(jobs, cuts, folder, journal)
     supply = Supplies(jobs, cuts, journal.say)
