@@ -9,11 +9,11 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from tl_jax.evaluation.estimate import Estimate
-from tl_jax.evaluation.table import TITLES
+from tl_jax.evaluation.table import TITLES, several
 from tl_jax.report import page
 from tl_jax.report.table import Column, Link, Table, Value
 
-_SHOWN = ("auroc", "accuracy", "nll")
+_SHOWN = ("auroc", "accuracy", "rmse", "nll")
 _FILE = "report.html"
 
 
@@ -53,10 +53,11 @@ def html(
 
 def runs(records: Sequence[Mapping[str, Any]], linked: frozenset[str]) -> Table:
     """One row a finished run; with the code that made it where that is not the same for all."""
-    shown = [name for name in _SHOWN if any(name in record["test"] for record in records)]
+    there = dict.fromkeys(name for record in records for name in record["test"])
+    shown = [name for one in _SHOWN for name in there if name.rpartition("/")[2] == one]
     several = len({record.get("code") for record in records}) > 1
     columns = [Column("run"), Column("seed")]
-    columns += [Column(name, f"test {TITLES.get(name, name)}") for name in shown]
+    columns += [Column(name, f"test {_title(name)}") for name in shown]
     columns += [Column("seconds", form=".1f"), *([Column("code")] if several else [])]
     rows: list[list[Value]] = []
     for record in records:
@@ -67,3 +68,9 @@ def runs(records: Sequence[Mapping[str, Any]], linked: frozenset[str]) -> Table:
         code = [record.get("code")] if several else []
         rows.append([own, record["seed"], *measured, seconds, *code])
     return Table(columns, rows)
+
+
+def _title(name: str) -> str:
+    """Of a measure, or of that of one of several tasks."""
+    task, _, measure = name.rpartition("/")
+    return f"{task} {TITLES.get(measure, several(measure))}".strip()
