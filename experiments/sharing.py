@@ -32,7 +32,7 @@ def define(values: absl_flags.FlagValues) -> None:
 
 
 def main(argv: list[str]) -> int:
-    parsed = lab.parse(argv, define, suffix="-sharing")
+    parsed = lab.parse(argv, define, suffix="-sharing", tasks=True)
     blocks = wanted(parsed.config, parsed.flags.blocks)
 
     from tl_jax.compilation import use_cache

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from experiments import sharing
+from experiments import seeds, sharing
 from tests import tiny
 from tests.commands import pictures
 from tests.tasks.test_runs import table
@@ -73,3 +73,8 @@ def test_what_cannot_be_meant(config, tmp_path):
     one = pictures.write_config(tmp_path / "one.py", tiny.config(tmp_path))
     with pytest.raises(ConfigError, match=r"tasks: holds 0: there must be two"):
         command(one, tmp_path / "none")
+
+
+def test_other_experiments_refuse_several_tasks(config, tmp_path):
+    with pytest.raises(ConfigError, match=r"tasks: are several; of experiments only experiments\.sharing"):
+        seeds.main(["seeds", f"--config={config}", f"--workdir={tmp_path}"])

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from tl_jax.lab.summary import Summary
 
 
-def parse(argv: list[str], define: flags.Define, *, suffix: str, seeds: int = 5) -> flags.Parsed:
-    """As `tl_jax.flags.parse`, with the flags of every experiment besides those that ``define`` adds."""
+def parse(
+    argv: list[str], define: flags.Define, *, suffix: str, seeds: int = 5, tasks: bool = False
+) -> flags.Parsed:
+    """As `tl_jax.flags.parse`, with the flags of every experiment besides those that ``define`` adds.
+    ``tasks``: the config may have several. Raises `ConfigError` where it may not."""
 
     def both(values: absl_flags.FlagValues) -> None:
         absl_flags.DEFINE_integer(
@@ -41,6 +44,9 @@ def parse(argv: list[str], define: flags.Define, *, suffix: str, seeds: int = 5)
         define(values)
 
     parsed = flags.parse(argv, define=both, suffix=suffix)
+    if parsed.config.tasks and not tasks:
+        text = "are several; of experiments only experiments.sharing compares what they share"
+        raise ConfigError([Problem("tasks", text)], f"--config={parsed.name}")
     if parsed.flags.engine == "local":
         idle = [f"--{name}" for name in _RAY if parsed.flags[name].present]
         if idle:
