@@ -28,6 +28,7 @@ def html(folder: Workdir, result: Mapping[str, Any]) -> str:
     shared = "the whole backbone" if blocks < 0 else f"the stem and {blocks} of {of} blocks"
     return page.render(
         "experiment.html",
+        kind="a run of several tasks",
         title=folder.root.resolve().name,
         verdict=_verdict(result, shared),
         tables=[_table(result)],

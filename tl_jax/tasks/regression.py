@@ -162,15 +162,18 @@ class Regression(Task):
         return numbers(rows, 4 * t, 3 * t), numbers(rows, t, 0)
 
     def caption(self, target: np.ndarray, names: Sequence[str]) -> str:
-        values = self.outward_numbers(target)
+        values = self._in_units(target)
         told = ["unknown" if value != value else f"{value:.4g}" for value in values]
         if len(names) == 1:
             return told[0]
         return ", ".join(f"{name} {text}" for name, text in zip(names, told, strict=True))
 
-    def outward_numbers(self, target: np.ndarray) -> np.ndarray:
-        """Targets (…, T) in units."""
-        return target * np.array(self.sd) + np.array(self.mean) if self.sd else target
+    def _in_units(self, target: np.ndarray) -> np.ndarray:
+        """Targets (T,) as the data have them; what is left of 0 by rounding is 0."""
+        if not self.sd:
+            return target
+        values = target * np.array(self.sd) + np.array(self.mean)
+        return np.where(np.abs(values) < 1e-6 * np.array(self.sd), 0.0, values)
 
     def summary(self, logits: np.ndarray, decision: Margins, names: Sequence[str]) -> str:
         told = [
