@@ -90,12 +90,17 @@ class Job:
 
     def touched(self, stage: int) -> frozenset[str]:
         """Leaves that may differ from the checkpoint the run started from, from ``stage`` on."""
-        every = (*self.base_params, *self.base_stats)
-        paths = {path for path in every if path not in self.pretrained_paths}
-        for plan in self.plans[: stage + 1]:
-            paths.update(plan.partition(self.base_params)[0])
-            paths.update(plan.partition_statistics(self.base_stats)[0])
-        return frozenset(paths)
+        return touched(self.outline, self.pretrained_paths, stage)
+
+
+def touched(outline: Outline, pretrained_paths: frozenset[str], stage: int) -> frozenset[str]:
+    """Leaves that no checkpoint gave, or that a stage up to this one trains or moves."""
+    every = (*outline.params, *outline.stats)
+    paths = {path for path in every if path not in pretrained_paths}
+    for plan in outline.plans[: stage + 1]:
+        paths.update(plan.partition(outline.params)[0])
+        paths.update(plan.partition_statistics(outline.stats)[0])
+    return frozenset(paths)
 
 
 def prepare(

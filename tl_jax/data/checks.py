@@ -77,6 +77,11 @@ def check_labels(
             problems.append(f"nor have {len(absent) - _SHOWN:,} more classes")
     if len(classes) < 2:
         problems.append(f"there is one class only ({some(list(classes))}); nothing can be told apart")
+    refuse(problems, bad, noun)
+
+
+def refuse(problems: Sequence[str], bad: Mapping[int, str] | None, noun: str = "picture") -> None:
+    """Raises SourceError where there are problems with the splits; ``bad`` may be why."""
     if problems:
         raise listed("the splits cannot be used:", problems, "\n".join(skipped(bad or {}, noun)))
 

@@ -114,10 +114,7 @@ class Findings:
             for value, called in ((1, "with"), (0, "without")):
                 if len(train) and not (train[:, k] == value).any():
                     problems.append(f"train has no {table.noun} {called} {name!r}: nothing is to be learned")
-        if problems:
-            raise listed(
-                "the splits cannot be used:", problems, "\n".join(checks.skipped(bad or {}, table.noun))
-            )
+        checks.refuse(problems, bad, table.noun)
 
     def counts(self, table: Table, where: np.ndarray, names: Sequence[str]) -> list[str]:
         assert table.targets is not None
@@ -175,10 +172,7 @@ class Numbers:
         for k, name in enumerate(names):
             if len(train) and len(np.unique(train[~np.isnan(train[:, k]), k])) < 2:
                 problems.append(f"{name!r} has fewer than two different values in train")
-        if problems:
-            raise listed(
-                "the splits cannot be used:", problems, "\n".join(checks.skipped(bad or {}, table.noun))
-            )
+        checks.refuse(problems, bad, table.noun)
 
     def counts(self, table: Table, where: np.ndarray, names: Sequence[str]) -> list[str]:
         assert table.targets is not None

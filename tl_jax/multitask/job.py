@@ -91,12 +91,7 @@ class Jobs:
 
     def touched(self, stage: int) -> frozenset[str]:
         """As `Job.touched`."""
-        every = (*self.base_params, *self.base_stats)
-        paths = {path for path in every if path not in self.pretrained_paths}
-        for plan in self.plans[: stage + 1]:
-            paths.update(plan.partition(self.base_params)[0])
-            paths.update(plan.partition_statistics(self.base_stats)[0])
-        return frozenset(paths)
+        return job.touched(self.outline, self.pretrained_paths, stage)
 
 
 def prepare(config: ConfigDict, say: Callable[[str], None] = print) -> Jobs:
