@@ -52,9 +52,10 @@ def of_several(measures: Mapping[str, Any], called: str) -> str:
         f"  {measures['n']} examples of {measures['n_groups']} groups",
         f"  intervals: {measures['interval']}",
     ]
-    for name, entry in measures.items():
-        if isinstance(entry, Mapping) and "value" in entry:
-            lines.append(f"  {several(name) + mean:<36}{_text(entry)}{_mark(entry, remarks)}")
+    shown = {name: one for name, one in measures.items() if isinstance(one, Mapping) and "value" in one}
+    wide = max(len(several(name) + mean) for name in shown) + 2
+    for name, entry in shown.items():
+        lines.append(f"  {(several(name) + mean).ljust(wide)}{_text(entry)}{_mark(entry, remarks)}")
     lines += _each(measures, called)
     lines += [f"  [{number}] {text}" for text, number in remarks.items()]
     return "\n".join(lines)
