@@ -1,11 +1,12 @@
-"""Steps of training and forward passes, tl_jax against PyTorch, on the same random pictures.
+"""Steps of training and forward passes, tl_jax against PyTorch, on the same random pictures or texts.
 
     python -m benchmarks.steps                                    # all, minutes
     python -m benchmarks.steps --model=resnet50 --part=all
 
 Parts: all of the network learns; its upper half; its last level (of a ViT: quarter); forward pass only.
 Both sides start from the same weights, and their losses at the first step must agree, so that the same
-work is compared. The frozen part runs at every step on both sides.
+work is compared; networks that read texts have dropout, as they come, and there the losses of a forward pass
+without it must. The frozen part runs at every step on both sides.
 """
 
 from __future__ import annotations
@@ -39,14 +40,13 @@ def main(argv: Sequence[str]) -> int:
     record.add_flag(parser)
     flags = parser.parse_args(argv)
     threads = set_threads(flags.threads)
-    print(f"{record.describe()}; {threads} threads a side, median of {flags.rounds} samples, images/s")
+    print(f"{record.describe()}; {threads} threads a side, median of {flags.rounds} samples, examples/s")
     print("model      batch  part       tl_jax  PyTorch   ratio")
     contended = False
     for name in flags.model:
         model = MODELS[name]
-        with Pair(
-            model.arch, {part: model.trained(part) for part in flags.part if part != "forward"}, model.batch
-        ) as pair:
+        trained = {part: model.trained(part) for part in flags.part if part != "forward"}
+        with Pair(model.arch, trained, model.batch, tokens=model.tokens) as pair:
             for part in flags.part:
                 print(f"{model.title:<10} {model.batch:>5}  {part:<8} ", end="", flush=True)
                 try:
@@ -66,19 +66,28 @@ def main(argv: Sequence[str]) -> int:
 
 
 class Pair:
-    """Both sides with one network. ``trained``: blocks that learn, by part."""
+    """Both sides with one network, that reads pictures, or texts of ``tokens`` tokens. ``trained``: blocks
+    that learn, by part."""
 
     def __init__(
-        self, arch: Mapping[str, Any], trained: Mapping[str, int], batch: int, size: int = SIZE
+        self,
+        arch: Mapping[str, Any],
+        trained: Mapping[str, int],
+        batch: int,
+        size: int = SIZE,
+        tokens: int = 0,
     ) -> None:
         self._folder = tempfile.TemporaryDirectory()
         weights = str(Path(self._folder.name) / "model")
         pages = memory.wanted()  # as a command of tl_jax has them
-        ours = Side("tl_jax", "benchmarks.steps_jax:Steps", arch, trained, batch, size, environment=pages)
+        given = (arch, trained, batch, size, tokens)
+        ours = Side("tl_jax", "benchmarks.steps_jax:Steps", *given, environment=pages)
         self.sides = {"tl_jax": ours}
         try:
             ours.call("export", weights)
-            self.sides["torch"] = Side("torch", "benchmarks.steps_torch:Steps", trained, batch, size, weights)
+            self.sides["torch"] = Side(
+                "torch", "benchmarks.steps_torch:Steps", trained, batch, size, weights, tokens
+            )
         except BaseException:
             self.close()
             raise

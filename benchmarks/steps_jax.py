@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -18,12 +19,15 @@ from tl_jax.stepper import Stepper
 
 
 class Steps:
-    """A random network of ``arch``, and one batch of ``batch`` pictures of ``size`` pixels.
+    """A random network of ``arch``, and one batch of ``batch`` pictures of ``size`` pixels, or texts of
+    ``tokens`` tokens.
 
     ``trained``: blocks that learn, by part. On an accelerator it computes in bfloat16.
     """
 
-    def __init__(self, arch: Mapping[str, Any], trained: Mapping[str, int], batch: int, size: int) -> None:
+    def __init__(
+        self, arch: Mapping[str, Any], trained: Mapping[str, int], batch: int, size: int, tokens: int = 0
+    ) -> None:
         stages = [
             dict(
                 name=part,
@@ -36,18 +40,27 @@ class Steps:
             )
             for part, blocks in trained.items()
         ]
-        config = configs.complete(
-            dict(
-                batch_size=batch,
-                precision="float32" if jax.default_backend() == "cpu" else "bfloat16",
-                data=dict(source=noise.source(4, 4, 4, 8), image_size=size, cache="", min_val=2),
-                model=dict(arch=dict(arch)),
-                stages=stages or [dict(train="head")],
+        with tempfile.TemporaryDirectory() as folder:
+            if tokens:
+                noise.tokenizer(folder)
+                data = dict(source=noise.text_source(4, 4, 4), tokenizer=folder)
+            else:
+                data = dict(source=noise.source(4, 4, 4, 8), image_size=size)
+            config = configs.complete(
+                dict(
+                    batch_size=batch,
+                    precision="float32" if jax.default_backend() == "cpu" else "bfloat16",
+                    data=dict(data, cache="", min_val=2),
+                    model=dict(arch=dict(arch)),
+                    stages=stages or [dict(train="head")],
+                )
             )
-        )
-        self.work = job.prepare(config, say=lambda line: None)
-        self.parts = list(trained)
-        images, labels = models.pictures(batch, size)
+            self.work = job.prepare(config, say=lambda line: None)
+        self.parts, self.tokens = list(trained), tokens
+        if tokens:
+            images, labels = models.texts(batch, tokens, arch["vocab_size"])
+        else:
+            images, labels = models.pictures(batch, size)
         self.batch = jax.device_put({"image": images, "label": labels}, sharding.batched(self.work.mesh))
 
     def export(self, folder: str) -> None:
@@ -56,14 +69,18 @@ class Steps:
         pretrained.export(network, folder, classes=self.work.data.classes)
 
     def start(self, part: str) -> float:
-        """Makes ready for `take`; the loss of the first step, or of the forward pass."""
+        """Makes ready for `take`; the loss of the first step, or of a forward pass: of texts always, whose
+        networks drop units at random."""
         params, stats = self._weights()
-        if part == "forward":
+        loss = 0.0
+        if part == "forward" or self.tokens:
             forward = jax.jit(partial(step.predict, inference_graph(self.work.model), self.work.recipe))
             logits = forward(params, stats, self.batch["image"])
             rows = jnp.arange(len(logits))
             self._once = lambda: forward(params, stats, self.batch["image"])
-            return float(-jax.nn.log_softmax(logits)[rows, self.batch["label"]].mean())
+            loss = float(-jax.nn.log_softmax(logits)[rows, self.batch["label"]].mean())
+            if part == "forward":
+                return loss
         number = self.parts.index(part)
         plan, stage = self.work.plans[number], self.work.config.stages[number]
         trained, frozen = plan.partition(params)
@@ -84,8 +101,8 @@ class Steps:
             self._state, metrics = take(self._state, fixed, batch, 0)
             return metrics["loss"]
 
-        self._once = once
-        return float(once())
+        self._once, first = once, float(once())
+        return loss if self.tokens else first
 
     def take(self, count: int) -> float:
         """Takes ``count`` steps, and waits for the last: its loss, or the mean of its logits."""

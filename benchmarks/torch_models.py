@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoModelForImageClassification
+from transformers import AutoModel, AutoModelForImageClassification
 from transformers.utils import logging
 
 
@@ -18,6 +21,39 @@ def load(folder: str, device: str, **changes: Any) -> Any:
     # Without a dtype the weights would stay in the file's, which may be half precision.
     network = AutoModelForImageClassification.from_pretrained(folder, dtype=torch.float32, **changes)
     return network.to(device, memory_format=torch.channels_last)
+
+
+class Encoder(nn.Module):
+    """A BERT, the mean of its tokens, and a linear classifier: sentence encoders are fine-tuned so. Reads
+    tokens (B, n) that are padded with negative numbers."""
+
+    base_model_prefix = "bert"
+
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self.bert = AutoModel.from_pretrained(folder, dtype=torch.float32, add_pooling_layer=False)
+        head = load_file(Path(folder) / "model.safetensors")
+        self.classifier = nn.Linear(*reversed(head["classifier.weight"].shape))
+        self.classifier.load_state_dict(
+            {name: head[f"classifier.{name}"].float() for name in ("weight", "bias")}
+        )
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        there = tokens >= 0
+        x = self.bert(input_ids=tokens.clamp(min=0), attention_mask=there.long()).last_hidden_state
+        weights = there[..., None].to(x.dtype)
+        return self.classifier((x * weights).sum(1) / weights.sum(1))
+
+
+def load_encoder(folder: str, device: str) -> Any:
+    """The network in ``folder``, which reads texts, in float32."""
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # it would list the classifier, which is loaded apart
+    return Encoder(folder).to(device)
+
+
+def vocabulary(folder: str) -> int:
+    return json.loads((Path(folder) / "config.json").read_text())["vocab_size"]
 
 
 def device() -> str:

@@ -1,8 +1,10 @@
 """Layer normalisation (Ba et al. 2016, arXiv:1607.06450), over the last axis.
 
-XLA:CPU writes out every mean as wide as what it is subtracted from, forward and backward. Where `onednn` is
-available (on one CPU device) sums over the last axis are products with a vector instead, and the gradient is
-its own. Elsewhere this is `nnx.LayerNorm`.
+XLA:CPU computes what a norm gives anew for everything that reads it. Where norms come last, as in BERT, each
+residual is the output of a norm, so that every block would repeat all norms and residuals below it. And it
+writes out every mean as wide as what it is subtracted from. Where `onednn` is available (on one CPU device)
+the norm is oneDNN's, whose result XLA must keep; in its gradient sums over the last axis are products with a
+vector. Elsewhere this is `nnx.LayerNorm`.
 """
 
 from __future__ import annotations
@@ -37,21 +39,21 @@ class LayerNorm(nnx.LayerNorm):
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
 def normalised(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float) -> jax.Array:
     """Each row of x (n, c), normalised, times scale (c,) plus bias (c,), all float32."""
-    return _forward(x, scale, bias, epsilon)[0]
+    return onednn.layer_norm(x, scale, bias, epsilon)
 
 
 def _forward(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float) -> tuple[jax.Array, Any]:
+    return onednn.layer_norm(x, scale, bias, epsilon), (x, scale)
+
+
+def _backward(epsilon: float, kept: Any, grad: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    x, scale = kept
     share = jnp.full(x.shape[1], 1 / x.shape[1], x.dtype)
     # Behind the barriers, what follows cannot be drawn into the sums.
     mean = lax.optimization_barrier(x @ share)
     centred = x - mean[:, None]
     inverse = lax.optimization_barrier(lax.rsqrt(centred * centred @ share + epsilon))
-    return centred * inverse[:, None] * scale + bias, (x, mean, inverse, scale)
-
-
-def _backward(epsilon: float, kept: Any, grad: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    x, mean, inverse, scale = kept
-    hat = (x - mean[:, None]) * inverse[:, None]
+    hat = centred * inverse[:, None]
     along = lax.optimization_barrier(grad * hat)
     share = scale / x.shape[1]
     level, slope = lax.optimization_barrier((grad @ share, along @ share))

@@ -1,4 +1,4 @@
-"""oneDNN's convolution and matrix product on a CPU, reached through XLA's custom calls.
+"""oneDNN's convolution, matrix product and layer norm on a CPU, reached through XLA's custom calls.
 
 XLA:CPU convolves with Eigen, at a third to four fifths of the processor's speed, and is as slow at the
 product of a tall transposed matrix, which every weight gradient is. The library that PyTorch calls is in
@@ -17,6 +17,7 @@ from math import prod
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxlib import version as jaxlib_version
 
 TESTED = ("0.10.", "0.11.", "0.12.")
@@ -89,6 +90,13 @@ def layer(a: jax.Array, b: jax.Array, bias: jax.Array, *, gelu: bool = False) ->
     return _call("matmul", config, (a.shape[0], b.shape[1]), a, b, bias[None])
 
 
+def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float) -> jax.Array:
+    """Each row of x (n, c) to mean 0 and variance 1, times scale (c,) plus bias (c,), all float32."""
+    bits = int(np.float32(epsilon).view(np.int32))  # so it is handed over
+    config = {"onednn_layer_norm_config": {"rescale": "SCALE_AND_SHIFT", "epsilon_typecast": bits}}
+    return _call("layernorm", config, x.shape, x, scale, bias)
+
+
 def flops(program: str) -> float:
     """Floating-point operations of the calls in a compiled program's text, in which XLA counts nothing."""
     shapes = {name: _sizes(sizes) for name, sizes in _DEFINITION.findall(program)}
@@ -102,7 +110,8 @@ def flops(program: str) -> float:
 
 _DEFINITION = re.compile(r"%(\S+) = f32\[([\d,]*)\]")
 _CALL = re.compile(
-    r'%(\S+) = f32\[.*? custom-call\(%(\S+), %(\S+?)(?:, %\S+)?\), custom_call_target="__onednn\$(\w+)"'
+    r"%(\S+) = f32\[.*? custom-call\(%(\S+), %(\S+?)(?:, %\S+)?\), "
+    r'custom_call_target="__onednn\$(convolution|matmul)"'
 )
 
 

@@ -65,7 +65,7 @@ class Attention(nnx.Module):
             scores = jnp.einsum("bqhd,bkhd->bhqk", query, keys) * query.shape[-1] ** -0.5
             scores = product.masked(scores, seen)
             weights = jax.nn.softmax(scores.astype(jnp.float32)).astype(x.dtype)
-            mixed = jnp.einsum("bhqk,bkhd->bqhd", self.dropout(weights, rngs=key), value)
+            mixed = jnp.einsum("bhqk,bkhd->bqhd", dropped(self.dropout, weights, key), value)
         return self.out(mixed.reshape(*mixed.shape[:2], -1))
 
     def _seen(self, mask: jax.Array | None, queries: int, keys: int) -> jax.Array | None:
