@@ -94,6 +94,10 @@ def build(
         raise hf_config.ConfigError(config["model_type"], [f"{necks.NECK}={neck!r} must be {choice}"])
     model = module.build(config, outputs=outputs, dropout=dropout, rngs=rngs, **options)
     if facts := config.get(heads.HEAD):
+        if model.spec.sequence:
+            raise hf_config.ConfigError(
+                "head", ["the head of a language model is its own: model.head.name=''"]
+            )
         count = hf_config.outputs(config) if outputs is None else outputs
         model.head = heads.build(facts, model.spec.features, count, dropout=dropout, rngs=rngs)
     return model
