@@ -155,6 +155,7 @@ class NextToken(nnx.Module):
 class TextBackbone(Backbone):
     """A backbone whose carry has a mask beside x."""
 
+    stem: Embeddings
     neck: Neck
 
     def last(self, carry: Carry, *, key: jax.Array | None = None) -> Carry:
