@@ -46,10 +46,11 @@ class Preprocess:
 @dataclass(frozen=True)
 class TextInput:
     """What a network that reads text takes: numbers of tokens below ``vocabulary``, ``longest`` of them at
-    the most."""
+    the most. ``end``: the token that ends a text, None where its config names none that there is."""
 
     vocabulary: int
     longest: int
+    end: int | None = None
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,9 @@ DEFAULTS: dict[str, Any] = {
 """What transformers takes where a config says nothing: the smallest GPT-2."""
 
 
+END = 50256
+"""The token that ends a text where a config says nothing (``eos_token_id``)."""
+
 ARCHITECTURES = {"last": "GPT2ForSequenceClassification", "each": "GPT2LMHeadModel"}
 """What transformers calls them, by pooling."""
 
@@ -120,6 +123,7 @@ def build(
     language model has as many ``outputs`` as words."""
     config = _checked(config)
     levels = quarters(config["n_layer"])
+    end = config.get("eos_token_id", END)
     architecture = ARCHITECTURES.get(config["pooling"], "GPT2Model")
     spec = Spec(
         family="gpt2",
@@ -128,7 +132,9 @@ def build(
         widths=(config["n_embd"],) * len(levels),
         origins=(0.0,) * len(levels),
         features=config["n_embd"],
-        text=TextInput(config["vocab_size"], config["n_positions"]),
+        text=TextInput(
+            config["vocab_size"], config["n_positions"], end if end < config["vocab_size"] else None
+        ),
         config={**config, "architectures": [architecture]},
         sequence=config["pooling"] == "each",
     )

@@ -26,7 +26,7 @@ and all."""
 
 def counts(hypotheses: Sequence[str], references: Sequence[str]) -> Floats:
     """`COUNTS` of each pair, (n, 10). Raises ImportError that says how to get sacrebleu."""
-    metric = _metric()
+    metric = _metric(effective_order=True)  # of a sentence; it changes no count
     rows = []
     for hypothesis, reference in zip(hypotheses, references, strict=True):
         found = metric.sentence_score(hypothesis, [reference])
@@ -52,15 +52,15 @@ def score(sums: Floats) -> Floats:
 def signature() -> str:
     """How sacrebleu counts, and its version: what must stand beside a score."""
     metric = _metric()
-    metric.sentence_score("a", ["a"])  # it knows the number of references only then
+    metric.corpus_score(["a"], [["a"]])  # it knows the number of references only then
     return str(metric.get_signature())
 
 
-def _metric() -> Any:
+def _metric(*, effective_order: bool = False) -> Any:
     try:
         from sacrebleu.metrics.bleu import BLEU
     except ImportError as error:
         raise ImportError(
             "translations are measured by sacrebleu, which is not there: pip install 'tl_jax[translation]'"
         ) from error
-    return BLEU(effective_order=False)
+    return BLEU(effective_order=effective_order)

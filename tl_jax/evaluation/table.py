@@ -25,6 +25,13 @@ TITLES = {
 }
 PER_CLASS = ("auroc", "sensitivity", "specificity", "ppv", "f1")
 OF_NUMBERS = ("mae", "rmse", "bias", "r2", "pearson", "coverage")
+OF_TRANSLATIONS = {
+    "bleu": "BLEU",
+    "exact_match": "equal to the reference",
+    "length_ratio": "length over the reference's",
+    "nll": "NLL of a token",
+    "token_accuracy": "accuracy of a token",
+}
 MOST_CLASSES = 12
 """A table of more classes is cut; a confusion matrix of more is not shown."""
 
@@ -58,6 +65,17 @@ def of_several(measures: Mapping[str, Any], called: str) -> str:
     lines += _each(measures, called)
     lines += [f"  [{number}] {text}" for text, number in remarks.items()]
     return "\n".join(lines)
+
+
+def of_translations(measures: Mapping[str, Any]) -> str:
+    """What a translation measured, as `format_table` has it."""
+    lines, remarks = [f"  {measures['n']} pairs of {measures['n_groups']} groups"], {}
+    lines.append(f"  intervals: {measures['interval']}")
+    for name, entry in measures.items():
+        if isinstance(entry, Mapping) and "value" in entry:
+            lines.append(f"  {OF_TRANSLATIONS.get(name, name):<36}{_text(entry)}{_mark(entry, remarks)}")
+    lines.append(f"  BLEU as {measures['bleu_signature']}")
+    return "\n".join([*lines, *(f"  [{number}] {text}" for text, number in remarks.items())])
 
 
 def several(name: str) -> str:

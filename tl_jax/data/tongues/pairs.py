@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tl_jax.data.sources.errors import SourceError
-from tl_jax.data.sources.texts import Words
+from tl_jax.data.sources.texts import PAIR, Words
 from tl_jax.data.table import Table
 from tl_jax.data.tongues import meaning as meanings
 from tl_jax.data.tongues.grammar import say
@@ -48,13 +48,12 @@ def source(config: Any) -> Table:
     words = Words(every)
     return Table(
         ids=ids,
-        labels=np.full(len(ids), "pair"),
+        labels=np.full(len(ids), PAIR),
         groups=ids,
         splits=np.repeat(list(found), [len(some) for some in found.values()]),
         read=words.read,
         stamp=words.stamp,
-        columns={"text": np.array([p.text for p in every]), "target": np.array([p.target for p in every])},
-        noun="pair",
+        noun=PAIR,
         caveat="nobody speaks these languages: a program has made them",
     )
 
