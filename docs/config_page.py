@@ -21,7 +21,10 @@ PAGE = Path(__file__).with_name("config.md")
 MARK = "<!-- below: written by docs/config_page.py -->\n"
 GROUPS = (
     "config",
+    "task",
+    "sharing",
     "data",
+    "columns",
     "shift",
     "preprocess",
     "augment",
@@ -36,6 +39,8 @@ GROUPS += ("early_stopping", "mesh", "evaluation", "cache", "report")
 PATHS = {
     "config": "",
     **{path: f"{path}." for path in GROUPS[1:]},
+    "task": "tasks[].",
+    "columns": "data.columns.",
     "shift": "data.shift.",
     "head": "model.head.",
     "stage": "stages[].",
@@ -43,6 +48,8 @@ PATHS = {
 }
 TITLES = {
     "config": "top level",
+    "task": "tasks[0], tasks[1], …",
+    "columns": "data.columns",
     "shift": "data.shift",
     "head": "model.head",
     "stage": "stages[0], stages[1], …",
@@ -73,6 +80,10 @@ def render() -> str:
         values = getattr(defaults, group)()
         for keyword in call.keywords:
             note = "" if about else notes.get(keyword.value.end_lineno or 0, "")
+            if group == "task" and isinstance(values[keyword.arg], dict):
+                key = f"model.{keyword.arg}" if keyword.arg == "head" else keyword.arg
+                lines.append(f"| `tasks[i].{keyword.arg}.…` | | as `{key}.…`, of this task | |")
+                continue
             lines += _rows(f"{PATHS[group]}{keyword.arg}", values[keyword.arg], note)
     return "\n".join(lines).lstrip("\n") + "\n"
 

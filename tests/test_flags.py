@@ -79,17 +79,22 @@ OTHER = {
     "mesh.fsdp": 2, "data.shift.corruption": "noise+blur", "data.shift.severity": 5,
     "data.shift.labels": "flip", "model.keep": "first 2", "model.pooling": "mean", "model.neck": "flatten",
     "model.head.name": "linear", "model.head.sizes": (8,), "model.head.act": "gelu",
-    "model.head.output": "sigmoid",
+    "model.head.output": "sigmoid", "data.columns.labels": ("a", "b"),
 }  # fmt: skip
 WITH = {
     "model.head.sizes": {"model.head.name": "mlp"},
     "model.head.dropout": {"model.head.name": "mlp", "model.head.sizes": (8,)},
     "model.head.output": {"model.head.name": "linear"},
+    "data.columns.labels": {"task": "multi_label"},
+    "loss.huber": {"task": "regression", "select.metric": "rmse"},
 }
 """Keys that mean something only with others."""
 
 
-@pytest.mark.parametrize("key", [key for key in keys() if key != FREE])
+ALONE = [key for key in keys() if key != FREE and not key.startswith(("tasks", "sharing"))]
+
+
+@pytest.mark.parametrize("key", ALONE)
 def test_every_key_can_be_set_though_the_file_does_not_mention_it(path: str, key: str) -> None:
     default = keys()[key]
     simple = {bool: not default, int: 3, float: 0.25, str: "word"}
@@ -107,6 +112,32 @@ def test_every_key_can_be_set_though_the_file_does_not_mention_it(path: str, key
         found = found[name][int(index)] if index else found[name]
     assert found == value
     assert len(lines) == (key != "task") + len(others)
+
+
+def test_keys_of_one_of_several_tasks(tmp_path) -> None:
+    file = tmp_path / "several.py"
+    file.write_text(
+        "def get_config():\n"
+        "    one = lambda name: dict(name=name, data=dict(root=name))\n"
+        "    stages, model = [dict(train='head')], dict(pretrained='folder')\n"
+        "    select = dict(metric='loss')\n"
+        "    return dict(tasks=[one('a'), one('b')], stages=stages, model=model, select=select)\n"
+    )
+    sets = ["tasks[1].weight=0.5", "tasks[1].data.shift.severity=5", "tasks[0].head.name=linear"]
+    sets += ["tasks[0].loss.class_weights=balanced", "sharing.blocks=2", "sharing.weights=uncertainty"]
+    config = go(str(file), *(f"--config.{one}" for one in sets)).config
+    assert (config.tasks[1].weight, config.tasks[1].data.shift.severity) == (0.5, 5)
+    assert (config.tasks[0].head.name, config.tasks[0].loss.class_weights) == ("linear", "balanced")
+    assert (config.sharing.blocks, config.sharing.weights) == (2, "uncertainty")
+    wrong = ["tasks[2].weight=2", "tasks[0].wieght=2", "tasks[1].data.fit=squish", "data.root=elsewhere"]
+    found = "\n".join(problems(f"--config={file}", *(f"--config.{one}" for one in wrong)))
+    for words in (
+        "tasks holds 2",
+        "did you mean tasks[0].weight",
+        '"squash"',
+        "data: is set, and so are tasks",
+    ):
+        assert words in found, found
 
 
 def test_ways_of_writing_a_value(path: str) -> None:

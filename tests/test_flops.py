@@ -23,7 +23,7 @@ EVERY = ("norms", "biases")
 is taken."""
 
 
-@pytest.fixture(scope="module", params=CHAINS)
+@pytest.fixture(scope="module", params=["resnet", pytest.param("vit", marks=pytest.mark.slow)])
 def costs(request, tmp_path_factory):
     """The cost of a step under each preset, with clipping, norms, weight decay and averages on."""
     folder = tiny.make_folder(tmp_path_factory.mktemp("pictures"))

@@ -117,6 +117,7 @@ ANOTHER = {
 }
 
 
+@pytest.mark.slow
 def test_whatever_decides_the_values_makes_another_entry(folder, tmp_path, ran):
     """Of train at least; and nothing that has been kept before is found in its place."""
     serve(job(folder, tmp_path))

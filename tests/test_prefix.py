@@ -58,7 +58,7 @@ LAST = dict(name="last", train="last 1")
         ("resnet", [HEAD], {}),
         ("resnet", [LAST], dict(accumulate=2, ema=0.9)),
         pytest.param("vit", [HEAD, LAST], {}, marks=pytest.mark.slow),
-        ("vit", [LAST], dict(loss=dict(l2_sp=0.1), data_budget=0)),
+        pytest.param("vit", [LAST], dict(loss=dict(l2_sp=0.1), data_budget=0), marks=pytest.mark.slow),
         # What an earlier stage has changed is what the next one keeps.
         ("resnet", [dict(name="all", train="all"), HEAD], dict(modes=("off", "auto"))),
     ],

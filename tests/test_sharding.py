@@ -87,9 +87,8 @@ def test_every_mesh_gives_the_results_of_one_device(network, changes, mesh, fold
     assert_alike(outcome(tmp_path / "several"), outcome(tmp_path / "one"))
 
 
-@pytest.mark.parametrize(
-    "budget", [10**9, pytest.param(0, marks=pytest.mark.slow)], ids=["resident", "streamed"]
-)
+@pytest.mark.parametrize("budget", [10**9, 0], ids=["resident", "streamed"])
+@pytest.mark.slow
 def test_accumulated_on_a_mesh_as_on_one_device(budget, folder, tmp_path):
     for mesh in ((1, 1), (2, 2)):
         settings = config(folder, "resnet", mesh, accumulate=2, stages=STAGES[1:])

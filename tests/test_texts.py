@@ -67,7 +67,7 @@ def test_batches_are_padded_to_few_widths(texts, weights, tmp_path):
     assert len(told) <= 1 + len(job.data.train.widths)
 
 
-@pytest.mark.parametrize("train", ["head", "last 1"])
+@pytest.mark.parametrize("train", ["head", pytest.param("last 1", marks=pytest.mark.slow)])
 def test_the_frozen_prefix_kept_or_not_the_run_is_the_same(train, texts, weights, tmp_path):
     found = {}
     for prefix in ("off", "on"):
@@ -88,6 +88,7 @@ def test_streamed_or_resident_the_run_is_the_same(finished, texts, weights, tmp_
     np.testing.assert_allclose(numbers(tmp_path), numbers(finished), rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_interrupted_it_ends_with_the_same_bits(finished, texts, weights, tmp_path):
     config = tiny_texts.config(texts, weights)
     with pytest.raises(Interrupted):

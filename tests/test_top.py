@@ -91,6 +91,7 @@ def test_a_run_and_what_comes_after_it(model: dict[str, Any], folder: Path, tmp_
     assert bool(job.load_report.initialised) == ("head" in model)
 
 
+@pytest.mark.slow
 def test_where_the_prefix_is_not_kept_the_run_is_the_same(folder: Path, tmp_path: Path) -> None:
     found = []
     for mode in ("off", "on"):

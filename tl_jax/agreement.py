@@ -7,22 +7,64 @@ that reads them checks it.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
+from typing import Any
 
 from ml_collections import ConfigDict
 
-from tl_jax import duration
-from tl_jax.completion import Problem
+from tl_jax import defaults, duration
+from tl_jax.completion import Problem, merge
+from tl_jax.completion import plain_copy as to_plain
+from tl_jax.multitask.config import LOSS, OF_A_TASK, single
 from tl_jax.schema import METRICS
 
 
 def problems(config: ConfigDict) -> Iterator[Problem]:
     """What does not fit together in a completed config, even where single values are wrong."""
     yield from _stages(config)
-    yield from _data(config)
     yield from _model(config)
     yield from _batch(config)
+    if config.tasks:
+        yield from _tasks(config)
+        return
+    yield from _of_one(config)
+    if to_plain(config.sharing) != defaults.sharing():
+        yield Problem("sharing", "is set, but there are no tasks that could share anything")
+
+
+def _of_one(config: ConfigDict) -> Iterator[Problem]:
+    """What a task by itself needs."""
+    yield from _data(config)
+    yield from _head(config)
     yield from _task(config)
+
+
+def _tasks(config: ConfigDict) -> Iterator[Problem]:
+    if config.select.metric != LOSS:
+        text = f'found {config.select.metric!r}; weights of several tasks are chosen by "{LOSS}", their mean'
+        yield Problem("select.metric", text)
+    standard = merge({})[0]
+    for key in (*OF_A_TASK, "model.head"):
+        if to_plain(_get(config, key)) != to_plain(_get(standard, key)) and key != "loss":
+            yield Problem(key, "is set, and so are tasks, each of which has its own: set it there")
+    seen: set[str] = set()
+    for i, one in enumerate(config.tasks):
+        if one.name in seen:
+            yield Problem(f"tasks[{i}].name", f"found {one.name!r}, which another task is called already")
+        seen.add(one.name)
+        if one.loss.l2_sp:
+            yield Problem(f"tasks[{i}].loss.l2_sp", "is for all tasks together: set loss.l2_sp")
+        own, wrong = merge(single(config, i))
+        for problem in (*wrong, *_of_one(own)):
+            path = re.sub(r"^model[.]head", "head", problem.path)
+            yield Problem(f"tasks[{i}].{path}", problem.text)
+
+
+def _get(config: ConfigDict, key: str) -> Any:
+    for part in key.split("."):
+        config = config[part]
+    return config
 
 
 def _task(config: ConfigDict) -> Iterator[Problem]:
@@ -104,7 +146,6 @@ def _model(config: ConfigDict) -> Iterator[Problem]:
     elif not config.model.pretrained and config.model.keep != "all":
         text = f"found {config.model.keep!r}, but model.pretrained is empty: there are no weights to keep"
         yield Problem("model.keep", text)
-    yield from _head(config)
     mean, std = config.preprocess.mean, config.preprocess.std
     if mean and std and len(mean) != len(std):
         yield Problem("preprocess.std", f"has {len(std)} numbers where preprocess.mean has {len(mean)}")

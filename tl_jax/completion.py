@@ -22,6 +22,7 @@ FREE = "model.arch"
 """The key whose value is free-form: a Hugging Face config."""
 
 LISTS: Mapping[str, Callable[[], dict[str, Any]]] = {
+    "tasks": defaults.task,
     "stages": defaults.stage,
     "stages[].rules": defaults.rule,
 }
@@ -82,8 +83,13 @@ def merge(partial: Mapping[str, Any] | ConfigDict) -> tuple[ConfigDict, list[Pro
 
 
 def pattern(path: str) -> str:
-    """The key without numbers: ``stages[1].lr`` → ``stages[].lr``."""
-    return re.sub(r"\[-?\d+\]", "[]", path)
+    """The key without numbers, ``stages[1].lr`` → ``stages[].lr``; of what a task has of its own that of the
+    top level, ``tasks[0].data.root`` → ``data.root``."""
+    found = re.sub(r"\[-?\d+\]", "[]", path)
+    own = re.fullmatch(r"tasks\[\]\.((?:data|augment|loss|evaluation|head)\b.*|task)", found)
+    if own is None:
+        return found
+    return f"model.{own[1]}" if own[1].startswith("head") else own[1]
 
 
 def keys() -> dict[str, Any]:

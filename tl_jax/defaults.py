@@ -20,6 +20,8 @@ def config() -> dict[str, Any]:
         precision="float32",  # "float32" | "bfloat16": compute; weights and statistics stay float32
         log_every="20 steps",
         task="classification",  # "multi_label" | "regression" (`tl_jax.tasks`), or a function giving a `Task`
+        tasks=[],  # several on one backbone: see task(); then none of this level's task, data, augment, head
+        sharing=sharing(),
         data=data(),
         preprocess=preprocess(),
         augment=augment(),
@@ -35,6 +37,29 @@ def config() -> dict[str, Any]:
         mesh=mesh(),
         report=report(),
         compilation_cache="auto",  # folder of compiled programs; "auto" = the user's cache, "" = none
+    )
+
+
+def task() -> dict[str, Any]:
+    """One of several tasks. What stands here is its own; all else is that of the whole."""
+    return dict(
+        name="",
+        task="classification",
+        proportion=1.0,  # of a batch's examples, relative to the other tasks
+        weight=1.0,  # what its loss counts
+        data=data(),
+        augment=augment(),
+        head=head(),
+        loss=loss(),
+        evaluation=evaluation(),
+    )
+
+
+def sharing() -> dict[str, Any]:
+    """How several tasks share a network."""
+    return dict(
+        blocks=-1,  # the stem and so many blocks; each task has its own copy of the rest; -1: all but heads
+        weights="fixed",  # of losses: as each task says | "uncertainty": times a weight that is learned
     )
 
 
@@ -73,8 +98,7 @@ def data() -> dict[str, Any]:
 
 
 def columns() -> dict[str, Any]:
-    """What the columns of a csv are called; "" = none such."""
-    return dict(
+    return dict(  # csv: what columns are called; "" = none such
         path="path",
         text="",
         target="",  # what is to be written after the text, such as its translation: see `task`

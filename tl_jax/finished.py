@@ -120,6 +120,9 @@ def open_run(workdir: str | Path) -> Finished:
     if not folder.result.exists():
         raise WorkdirError(_without_result(folder))
     result = json.loads(folder.result.read_text(encoding="utf-8"))
+    if "tasks" in result:
+        names = ", ".join(result["tasks"])
+        raise WorkdirError(f"--workdir={folder.root} holds the runs of several tasks; name one: {names}")
     if "folds" in result:
         names = ", ".join(path.name for path in sorted(folder.root.glob("fold-*")))
         raise WorkdirError(f"--workdir={folder.root} holds the runs of several folds; name one: {names}")

@@ -56,6 +56,31 @@ class Job:
     intake: Intake
 
     @property
+    def examples(self) -> int:
+        """How many an epoch has."""
+        return len(self.data.train)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What a run must find again to go on: the weights it began with, and its data."""
+        return {"weights": self.load_report.identity, "data": self.data.fingerprint}
+
+    @property
+    def unmeasured(self) -> np.ndarray:
+        """In the place of validation's logits."""
+        return np.zeros((len(self.data.val), self.recipe.classes), np.float32)
+
+    @property
+    def rises(self) -> bool:
+        """Whether more of `select.metric` is better."""
+        return self.recipe.task.better[self.config.select.metric]
+
+    def quick(self, logits: np.ndarray) -> dict[str, float | None]:
+        """What training looks at, of validation's logits."""
+        truth, names = self.data.val.labels, self.data.classes
+        return self.recipe.task.quick(logits, truth, self.config.evaluation, names)
+
+    @property
     def outline(self) -> Outline:
         return Outline(self.config, self.plans, self.mesh, self.base_params, self.base_stats)
 
@@ -82,6 +107,11 @@ def prepare(
 
     Raises ValueError (a `PretrainedError`, `SourceError`, `PlanError`, …) that lists what is wrong.
     """
+    if config.tasks:
+        names = ", ".join(one.name for one in config.tasks)
+        raise ValueError(
+            f"the config has several tasks ({names}), which only tl_jax.main and experiments.sharing take"
+        )
     task = tasks.find(config.task)
     if config.select.metric not in task.better:
         raise ValueError(

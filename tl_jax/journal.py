@@ -95,6 +95,7 @@ class Journal:
             for name, values in metrics["groups"].items()
             for kind, value in values.items()
         }
+        groups |= {name: float(value) for name, value in metrics.items() if "/" in name}
         loss, length = float(metrics["loss"]), float(metrics["grad_norm"])
         first = {"stage": stage, "epoch": epoch, "loss": loss, "grad_norm": length}
         self.record(step, {**first, **groups, "images_per_second": rate})

@@ -10,6 +10,7 @@ from tl_jax import freeze, optim, sharding
 from tl_jax.backbones.anatomy import part_of
 from tl_jax.freeze import FROZEN, FreezePlan
 from tl_jax.job import Job, Outline
+from tl_jax.multitask.union import plain
 from tl_jax.prefix import Cut
 from tl_jax.programs import Cost
 from tl_jax.report.table import Column, Table, Value
@@ -69,7 +70,7 @@ def _rows(outline: Outline, plan: FreezePlan, number: int) -> list[tuple[Value, 
     moments = optim.moments(jax.eval_shape(optim.build(stage, plan).init, trained))
     rows = []
     if frozen:
-        modes = _modes(plan, {part_of(path) for path in frozen} - plan.live)
+        modes = _modes(plan, {part_of(plain(path)) for path in frozen} - plan.live)
         rows.append((FROZEN, _parts(frozen), freeze.count(frozen), None, None, modes, None))
     for group in plan.groups:
         own = {path: leaf for path, leaf in params.items() if plan.labels[path] == group.name}
@@ -80,7 +81,7 @@ def _rows(outline: Outline, plan: FreezePlan, number: int) -> list[tuple[Value, 
                 freeze.count(own),
                 stage.lr * group.lr_scale,
                 group.weight_decay if plan.decayed & own.keys() else None,
-                _modes(plan, {part_of(path) for path in own}),
+                _modes(plan, {part_of(plain(path)) for path in own}),
                 optim.nbytes({path: moments[path] for path in own if path in moments}) / 1e6,
             )
         )
@@ -89,7 +90,7 @@ def _rows(outline: Outline, plan: FreezePlan, number: int) -> list[tuple[Value, 
 
 def _parts(paths: Iterable[str]) -> str:
     """ "stem, blocks 0-7, neck": the parts the paths lie in."""
-    found = {part_of(path) for path in paths}
+    found = {part_of(plain(path)) for path in paths}
     numbers = sorted(int(part.partition("/")[2]) for part in found if part.startswith("blocks/"))
     runs: list[list[int]] = []
     for number in numbers:
@@ -99,11 +100,12 @@ def _parts(paths: Iterable[str]) -> str:
             runs.append([number, number])
     blocks = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
     named = [("stem", "stem"), ("blocks", f"blocks {blocks}"), ("neck", "neck"), ("head", "head")]
+    named.append(("balance", "what weighs the losses"))
     return ", ".join(text for part, text in named if part in found or (part == "blocks" and blocks))
 
 
 def _modes(plan: FreezePlan, inside: set[str]) -> str | None:
-    modes = {mode for layer, mode in plan.batch_norm.items() if part_of(layer) in inside}
+    modes = {mode for layer, mode in plan.batch_norm.items() if part_of(plain(layer)) in inside}
     return "/".join(sorted(modes)) or None
 
 

@@ -66,6 +66,10 @@ def run(config: Any, workdir: str | Path, *, stop: Stop | None = None, quiet: bo
                 journal.say(f"report: {folder.report}")
             return finished
         _say_what_stays_here(config, journal)
+        if config.tasks:
+            from tl_jax.multitask.runs import run as run_tasks
+
+            return run_tasks(config, own, journal, stop or signals)
         return _run(config, own, journal, stop or signals)
 
 

@@ -151,6 +151,13 @@ CHECKS: Mapping[str, Check] = {
     "precision": choice("float32", "bfloat16"),
     "log_every": length(percent=False),
     "task": or_function(*TASKS),
+    "tasks[].name": Check(
+        "a name of letters, digits, - and _", lambda v: bool(re.fullmatch(r"[A-Za-z0-9_-]+", v))
+    ),
+    "tasks[].proportion": number(0, above=True),
+    "tasks[].weight": number(0, above=True),
+    "sharing.blocks": number(-1),
+    "sharing.weights": choice("fixed", "uncertainty"),
     "data.source": or_function(*SOURCES),
     "data.columns.path": _NAME,
     "data.columns.label": _NAME,

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import jax
-import numpy as np
 
 from tl_jax import checkpoint, compilation, optim, sharding
 from tl_jax.backbones.anatomy import Leaves
@@ -82,11 +81,11 @@ class Snapshot:
 @dataclass(frozen=True)
 class Best:
     """What the best measurement measured: ``params`` and ``stats``, whole, and what they made of validation,
-    ``logits`` (n, K) float32."""
+    ``logits`` (n, K) float32, of several tasks a dict of each."""
 
     params: Leaves
     stats: Leaves
-    logits: np.ndarray
+    logits: Any
 
 
 class Snapshots:
@@ -157,7 +156,7 @@ class Snapshots:
     def best(self, progress: Progress) -> Best:
         """The best measurement so far. There is one."""
         assert progress.best is not None, "every stage ends with a measurement"
-        base = Best(*self._base(), np.zeros((len(self.job.data.val), self.job.recipe.classes), np.float32))
+        base = Best(*self._base(), self.job.unmeasured)
         target = self._kept(base, progress.best["stage"])
         arrays = checkpoint.restore(self.workdir.best, progress.best["step"], target)
         return Best({**base.params, **arrays["params"]}, {**base.stats, **arrays["stats"]}, arrays["logits"])
@@ -177,8 +176,7 @@ class Snapshots:
 
     def _identity(self) -> dict[str, Any]:
         return {
-            "weights": self.job.load_report.identity,
-            "data": self.job.data.fingerprint,
+            **self.job.identity,
             "threads": compilation.threads(),
             "devices": self.job.mesh.size,
             "fsdp": self.job.mesh.shape[sharding.FSDP],

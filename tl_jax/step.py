@@ -147,26 +147,51 @@ def gradients(
     ``l2_sp``/2 times the squared distance to them is in the loss (Li et al. 2018, eq. 2, without the term for
     new layers).
     """
+    x, target, model_key = shown(recipe, batch, key)
+
+    def objective(params: Leaves) -> tuple[jax.Array, Leaves]:
+        every, stats = {**fixed.params, **params}, {**fixed.stats, **state.stats}
+        value, moved = loss(graph, recipe, every, stats, x, target, fixed.class_weights, model_key)
+        return value + pull(params, fixed.anchors, l2_sp), {path: moved[path] for path in state.stats}
+
+    (value, stats), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
+    return grads, stats, value
+
+
+def shown(
+    recipe: Recipe, batch: Mapping[str, jax.Array], key: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """What the network is shown of a batch, its targets, and the key of its dropout."""
     picture_key, mix_key, model_key = jax.random.split(key, 3)
     target = recipe.task.targets(batch["label"], recipe.classes, recipe.label_smoothing)
     if recipe.start is not None:
-        x = batch["image"]
-    else:
-        images, target = recipe.input.shown(batch["image"], target, picture_key, mix_key)
-        x = _cast_array(images, recipe)
+        return batch["image"], target, model_key
+    images, target = recipe.input.shown(batch["image"], target, picture_key, mix_key)
+    return _cast_array(images, recipe), target, model_key
 
-    def objective(params: Leaves) -> tuple[jax.Array, Leaves]:
-        model = merge(graph, _cast({**fixed.params, **params}, recipe), fixed.stats, state.stats)
-        outputs = _outputs(model, x, recipe, model_key)
-        value = recipe.task.loss(outputs, target, fixed.class_weights)
-        if fixed.anchors:
-            away = {path: params[path] - anchor for path, anchor in fixed.anchors.items()}
-            value = value + 0.5 * l2_sp * optim.squares(away)
-        moved = statistics(model)
-        return value, {path: moved[path] for path in state.stats}
 
-    (loss, stats), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
-    return grads, stats, loss
+def loss(
+    graph: nnx.GraphDef,
+    recipe: Recipe,
+    params: Leaves,
+    stats: Leaves,
+    x: jax.Array,
+    target: jax.Array,
+    weights: jax.Array,
+    key: jax.Array,
+) -> tuple[jax.Array, Leaves]:
+    """The task's loss, a scalar, of all leaves of a network on what `shown` gives, and the statistics that it
+    leaves behind."""
+    model = merge(graph, _cast(params, recipe), stats)
+    outputs = _outputs(model, x, recipe, key)
+    return recipe.task.loss(outputs, target, weights), statistics(model)
+
+
+def pull(params: Leaves, anchors: Leaves, l2_sp: Any) -> Any:
+    """What L2-SP adds to a loss; nothing where there are no anchors."""
+    if not anchors:
+        return 0.0
+    return 0.5 * l2_sp * optim.squares({path: params[path] - anchor for path, anchor in anchors.items()})
 
 
 def apply(

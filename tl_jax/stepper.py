@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -15,11 +15,10 @@ from tl_jax import compilation, programs, schedule, sharding, step
 from tl_jax.early import Early
 from tl_jax.job import Job
 
-Batch = tuple[Mapping[str, jax.Array], jax.Array | None]
-"""What `data.feed.Feed.batch` gives."""
+Batch = tuple[Any, Any]
+"""What `data.feed.Feed.batch` gives: examples, and the rows of them; of several tasks, a dict of each."""
 
-
-Shape = tuple[int, ...]
+Shape = tuple[tuple[int, ...], ...]
 
 
 class Stepper:
@@ -27,8 +26,8 @@ class Stepper:
 
     ``key`` is the run's random key; steps fold their own number into it. ``behind`` is how many blocks
     batches have behind them, None where they are pictures (`tl_jax.prefix`). ``early`` may hold a part that
-    is compiled already. `compile` comes before the first step that has a batch of its shape, with that step's
-    arguments.
+    is compiled already; ``program`` is in the place of the job's own. `compile` comes before the first step
+    that has a batch of its shape, with that step's arguments.
     """
 
     def __init__(
@@ -40,13 +39,14 @@ class Stepper:
         key: jax.Array,
         behind: int | None = None,
         early: Early | None = None,
+        program: programs.Program | None = None,
     ) -> None:
         self.number, self.early = number, early or Early()
         self.job, self.start, self.key = job, start, key
         self.settings, self.plan = job.config.stages[number], job.plans[number]
         self.length = job.durations[number]
         self.warmup = job.steps(self.settings.warmup, total=self.length)
-        self.program = programs.build(job, number, behind)
+        self.program = program or programs.build(job, number, behind)
         self.parts = job.config.accumulate
         self.firsts: dict[Shape, jax.stages.Compiled] = {}
         self._flops: dict[Shape, float] = {}
@@ -91,16 +91,16 @@ class Stepper:
         if self.parts == 1:
             grads, stats, loss = first(state, fixed, *batch, self.key, np.int32(at), hyper.l2_sp)
             state, metrics = self.update(replace(state, stats=stats), grads, hyper)
-            return state, {"loss": loss, **metrics}
+            return state, {**_named(loss), **metrics}
         total = jax.tree.map(jnp.zeros_like, state.params)
-        loss = 0.0
+        losses = []
         for part, piece in enumerate(self._pieces(batch)):
             state, total, share = first(
                 state, total, fixed, *piece, self.key, np.int32(at), np.int32(part), hyper.l2_sp
             )
-            loss = loss + share
+            losses.append(share)
         state, metrics = self.update(state, total, hyper)
-        return state, {"loss": loss, **metrics}
+        return state, {**_named(jax.tree.map(lambda *shares: sum(shares), *losses)), **metrics}
 
     def _compiled(self, half: str, function: Any, arguments: tuple[Any, ...]) -> jax.stages.Compiled:
         return compilation.program(function, (half, *self.program.static), *arguments)
@@ -112,17 +112,29 @@ class Stepper:
 
     def _pieces(self, batch: Batch) -> Iterator[Batch]:
         """A batch as micro-batches, each laid over all devices."""
-        store, index = batch
-        rows = self.job.config.batch_size // self.parts
         layout = sharding.batched(self.job.mesh)
-        for start in range(0, self.job.config.batch_size, rows):
-            piece = slice(start, start + rows)
-            if index is not None:
-                yield store, jax.device_put(index[piece], layout)
-            else:
-                yield {name: jax.device_put(value[piece], layout) for name, value in store.items()}, None
+        for part in range(self.parts):
+            yield _piece(*batch, part, self.parts, layout)
+
+
+def _piece(store: Any, index: Any, part: int, parts: int, layout: Any) -> Batch:
+    """One of so many equal parts of a batch, or of the batches of several tasks."""
+    if "image" not in store:
+        each = {name: _piece(store[name], index[name], part, parts, layout) for name in store}
+        stores, rows = ({name: one[i] for name, one in each.items()} for i in range(2))
+        return stores, rows
+    rows = len(store["image"] if index is None else index) // parts
+    own = slice(part * rows, (part + 1) * rows)
+    if index is not None:
+        return store, jax.device_put(index[own], layout)
+    return {name: jax.device_put(value[own], layout) for name, value in store.items()}, None
+
+
+def _named(loss: Any) -> dict[str, Any]:
+    """The loss, or what a step of several tasks says of each."""
+    return loss if isinstance(loss, dict) else {"loss": loss}
 
 
 def _shape(batch: Batch) -> Shape:
     """What differs between the batches of a stage: texts are padded to one of a few lengths."""
-    return batch[0]["image"].shape
+    return tuple(leaf.shape for leaf in jax.tree.leaves(batch[0]))

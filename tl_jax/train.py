@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,7 @@ from tl_jax.job import Job
 from tl_jax.journal import Journal
 from tl_jax.pace import Clock
 from tl_jax.prefix import Cut
+from tl_jax.programs import Program
 from tl_jax.snapshot import Best, Progress, Snapshot, Snapshots
 from tl_jax.stepper import Batch, Stepper
 from tl_jax.supply import Supply
@@ -40,12 +42,13 @@ class Trainer:
         journal: Journal,
         stop: Stop,
         early: Early | None = None,
+        supply: Any = None,
     ) -> None:
         self.early = early
         self.job, self.journal, self.stop, self.config = job, journal, stop, job.config
         self.workdir = workdir
         self.snapshots = Snapshots(job, workdir)
-        self.supply = Supply(job, cuts, journal.say)
+        self.supply = supply or Supply(job, cuts, journal.say)
         self.measure_every = job.steps(self.config.select.every)
         self.checkpoint_every = job.steps(self.config.checkpoint.every)
         self.log_every = job.steps(self.config.log_every)
@@ -94,7 +97,12 @@ class Trainer:
             key=self.key,
             behind=self.supply.behind,
             early=self.early,
+            program=self.program(number),
         )
+
+    def program(self, number: int) -> Program | None:
+        """What a stage's steps call, in the place of the job's own."""
+        return None
 
     def _stage(self, number: int, snapshot: Snapshot) -> Snapshot:
         """Trains one stage, from its start or from the middle, and returns what it hands on.
@@ -182,15 +190,14 @@ class Trainer:
 
     def _measure(self, number: int) -> None:
         """Validation now: keeps the best weights, and early stopping's count."""
-        progress, metric, task = self.progress, self.config.select.metric, self.job.recipe.task
+        progress, metric = self.progress, self.config.select.metric
         snapshot = self._snapshot()
         params = {path: snapshot.ema.get(path, leaf) for path, leaf in snapshot.params.items()}
         stats = {path: snapshot.ema.get(path, leaf) for path, leaf in snapshot.stats.items()}
         logits = self.supply.val_logits(params, stats, lambda: self._leave_if_asked(number))
-        names = self.job.data.classes
-        values = task.quick(logits, self.supply.val.labels, self.config.evaluation, names)
+        values = self.job.quick(logits)
         delta = self.config.early_stopping.min_delta
-        better = progress.measure(number, values[metric], task.better[metric], min_delta=delta)
+        better = progress.measure(number, values[metric], self.job.rises, min_delta=delta)
         if better:
             self.snapshots.save_best(progress.step, number, Best(params, stats, logits))
         self.journal.measured(
@@ -224,7 +231,7 @@ class Trainer:
         stage = self._name(number)
         rate = self.clock.lap() * batch
         refuse_divergence(metrics, at, stage)
-        epoch = at * batch / len(self.job.data.train)
+        epoch = at * batch / self.job.examples
         self.journal.stepped(at, metrics, stage=stage, epoch=epoch, rate=rate)
         loss = float(metrics["loss"])
         left = (self._total() - at) * batch / max(rate, 1e-9)

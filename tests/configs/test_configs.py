@@ -25,15 +25,23 @@ ARGUMENTS = [
     *[("folder.py", arg) for arg in ("", "linear_probe", "full", "head_then_all", "lp_ft", "head_then_top")],
     *[("folder.py", arg) for arg in ("gradual", "scratch")],
     *[("vgg_two_phase.py", arg) for arg in ("", "rescale")],
+    *[("table.py", arg) for arg in ("multi_label", "regression")],
+    *[("multitask.py", arg) for arg in ("", "0", "8")],
 ]
 
 
 def get(file: str, arg: str) -> Any:
     function = runpy.run_path(str(ROOT / file))["get_config"]
     config = function(arg) if arg or file != "skin.py" else function()
+    if file == "multitask.py":
+        for one in config.tasks:
+            one["data"]["root"] = "somewhere"
+        return configs.complete(config)
+    if file == "table.py":
+        config.data.columns = dict(labels=("a", "b"))
     if file in ("folder.py", "skin.py", "vgg_two_phase.py") or arg:
         config.data.root = "somewhere"
-    if file == "sentiment.py":
+    if file in ("sentiment.py", "table.py"):
         config.data.manifest = "somewhere"
     return configs.complete(config)
 
@@ -43,9 +51,9 @@ def test_every_argument_completes(file: str, arg: str) -> None:
     configs.validate(get(file, arg))
 
 
-@pytest.mark.parametrize("file", ["xray.py", "folder.py", "sentiment.py", "vgg_two_phase.py"])
+@pytest.mark.parametrize("file", [f for f in dict(ARGUMENTS) if f not in ("skin.py", "pretrain.py")])
 def test_an_unknown_argument_is_refused_with_those_there_are(file: str) -> None:
-    with pytest.raises(ValueError, match=r"(linear_probe|resnet18|rescale).*"):
+    with pytest.raises(ValueError, match=r"linear_probe|resnet18|rescale|regression|blocks"):
         get(file, "nonsense")
 
 

@@ -51,7 +51,7 @@ def edges(picture) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-@pytest.mark.parametrize("kind", ["gray", "colour"])
+@pytest.mark.parametrize("kind", ["gray", pytest.param("colour", marks=pytest.mark.slow)])
 def test_what_all_promise(name, kind, photograph):
     picture = pixels(photograph, kind)
     found = [CORRUPTIONS[name](picture, severity, KEY) for severity in SEVERITIES]

@@ -20,8 +20,8 @@ def table(n: int = 300, seed: int = 0):
 
 
 def test_a_picture_is_a_pure_function_of_its_number() -> None:
-    first, longer, other = table(), table(1000), table(seed=1)
-    for i in (0, 7, 299):
+    first, longer, other = table(20), table(40), table(20, seed=1)
+    for i in (0, 7, 19):
         assert np.array_equal(first.read(i, None), longer.read(i, None))
         assert first.labels[i] == longer.labels[i]
     assert not np.array_equal(first.read(3, None), other.read(3, None))

@@ -68,6 +68,7 @@ def test_two_configs_in_pairs(files, tmp_path, capsys):
         assert made["evaluation"]["bootstrap"] == 40, "a key of the command line holds for both"
 
 
+@pytest.mark.slow
 def test_folds_are_pooled(files, tmp_path):
     assert command(files, tmp_path, "--seeds=1", "--folds=3") == 0
     assert len(list(tmp_path.glob("whole-fold-*/seed-0/result.json"))) == 3

@@ -96,6 +96,7 @@ def test_each_is_a_run_of_its_own(done, number, tmp_path):
     assert_same(runs[number], root, tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_with_all_that_can_differ(folder, tmp_path):
     """Two stages, the second from the best and with other moments; averages, batches in pieces, two devices;
     early stops after different steps."""

@@ -157,6 +157,7 @@ def test_a_run_goes_on_where_another_ended(finished, manifest, task, tmp_path):
     assert again["test"][measure]["value"] == pytest.approx(result["test"][measure]["value"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_interrupted_it_ends_with_the_same_numbers(finished, manifest, task, tmp_path):
     _, result = finished
 

@@ -58,7 +58,7 @@ def groups(runs: Sequence[Run], root: Path) -> list[list[Candidate]]:
 def _shares_features(config: ConfigDict, plans: Sequence[FreezePlan]) -> bool:
     """Whether every stage trains the head alone, on features that are kept."""
     alike = not augment.changes(config.augment) or config.cache.views > 0
-    return alike and config.cache.prefix != "off" and all(map(trains_head_alone, plans))
+    return alike and not config.tasks and config.cache.prefix != "off" and all(map(trains_head_alone, plans))
 
 
 def trains_head_alone(plan: FreezePlan) -> bool:

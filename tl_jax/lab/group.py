@@ -180,18 +180,15 @@ class Group:
     def _measure(self, number: int, due: Sequence[int], heads: Leaves, metrics: step.Metrics) -> None:
         """Validation of all, which counts for those that are due."""
         name, metric = self.config.stages[number].name, self.config.select.metric
-        stopping, task = self.config.early_stopping, self.job.recipe.task
+        stopping = self.config.early_stopping
         logits = self.predictor.logits(heads, self.supply.val)
         kept, metrics = sharding.fetch(heads), jax.device_get(metrics)
         for i in due:
             member, progress = self.members[i], self.members[i].progress
             if self._has_diverged(i, metrics, name):
                 continue
-            truth, names = self.supply.val.labels, self.job.data.classes
-            values = task.quick(logits[:, i], truth, self.config.evaluation, names)
-            better = progress.measure(
-                number, values[metric], task.better[metric], min_delta=stopping.min_delta
-            )
+            values = self.job.quick(logits[:, i])
+            better = progress.measure(number, values[metric], self.job.rises, min_delta=stopping.min_delta)
             if better:
                 self.best_logits[:, i] = logits[:, i]
                 for path, leaf in kept.items():

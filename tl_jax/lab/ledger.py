@@ -124,7 +124,7 @@ def record(run: Run, result: dict[str, Any], ended: Ended) -> Record:
         "seconds": {**result["seconds"], "start": ended.seconds},
         "together": ended.together,
         "peak_bytes": ended.peak,
-        "flops": result["flops"],
+        "flops": result.get("flops"),
         "trained": max(stage["trained"] for stage in result["stages"]),
         "steps": result["steps"],
         "best": result["best"],
@@ -135,9 +135,14 @@ def record(run: Run, result: dict[str, Any], ended: Ended) -> Record:
 
 def headline(result: dict[str, Any]) -> str:
     """The measures of a run's test split that a line has room for."""
-    shown = {"auroc": "AUROC", "accuracy": "accuracy", "nll": "NLL"}
-    values = {text: result["test"].get(name, {}).get("value") for name, text in shown.items()}
-    return "  ".join(f"{text} {value:.4f}" for text, value in values.items() if value is not None)
+    shown = {"auroc": "AUROC", "accuracy": "accuracy", "rmse": "RMSE", "nll": "NLL"}
+    values = {}
+    for measure, text in shown.items():
+        for name, one in result["test"].items():
+            task, _, last = name.rpartition("/")
+            if last == measure and one["value"] is not None:
+                values[f"{task} {text}".strip()] = one["value"]
+    return "  ".join(f"{text} {value:.4f}" for text, value in values.items())
 
 
 def _overall(measures: dict[str, Any]) -> dict[str, Any]:

@@ -35,6 +35,9 @@ class MultiLabel(Task):
     def fitted(self, labels: np.ndarray, settings: Any) -> MultiLabel:
         return replace(self, known=float((~np.isnan(labels)).mean()))
 
+    def over(self, labels: np.ndarray) -> MultiLabel:
+        return replace(self, known=float((~np.isnan(labels)).mean()))
+
     def outputs(self, names: int) -> int:
         return names
 

@@ -53,6 +53,9 @@ class Regression(Task):
             known=float((~np.isnan(labels)).mean()),
         )
 
+    def over(self, labels: np.ndarray) -> Regression:
+        return replace(self, known=float((~np.isnan(labels)).mean()))
+
     def outputs(self, names: int) -> int:
         return names
 
@@ -73,6 +76,9 @@ class Regression(Task):
     def logits(self, outputs: jax.Array) -> jax.Array:
         """Outputs in the labels' units."""
         return outputs * jnp.array([self.sd]) + jnp.array([self.mean]) if self.sd else outputs
+
+    def standard(self, logits: jax.Array) -> jax.Array:
+        return (logits - jnp.array([self.mean])) / jnp.array([self.sd]) if self.sd else logits
 
     def problems(self, config: Any, names: Sequence[str]) -> list[str]:
         found = []

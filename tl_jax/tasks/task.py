@@ -84,6 +84,24 @@ class Task(ABC):
         """The few numbers that training looks at while it goes: name → float or None. ``settings`` is
         ``config.evaluation``."""
 
+    def validation_loss(self, logits: np.ndarray, labels: np.ndarray) -> float | None:
+        """The loss of logits (n, K) on labels (n, …), without weights and smoothing; None where a logit is
+        not finite."""
+        if not len(labels) or not np.isfinite(logits).all():
+            return None
+        names = logits.shape[1]
+        outputs = self.standard(jax.numpy.asarray(logits))
+        targets = self.targets(jax.numpy.asarray(labels), names, 0.0)
+        return float(self.over(labels).loss(outputs, targets, jax.numpy.ones(names)))
+
+    def over(self, labels: np.ndarray) -> Task:
+        """The task whose loss is a mean over what is known of these labels."""
+        return self
+
+    def standard(self, logits: jax.Array) -> jax.Array:
+        """The inverse of `logits`."""
+        return logits
+
     @abstractmethod
     def decide(self, logits: np.ndarray, labels: np.ndarray, *, names: Sequence[str], settings: Any) -> Any:
         """Calibration, thresholds, margins: all that validation settles for later."""
