@@ -53,6 +53,9 @@ def _tasks(config: ConfigDict) -> Iterator[Problem]:
         if one.name in seen:
             yield Problem(f"tasks[{i}].name", f"found {one.name!r}, which another task is called already")
         seen.add(one.name)
+        if one.task == "translation":
+            text = "found 'translation': a language model has no head to put beside others; run it by itself"
+            yield Problem(f"tasks[{i}].task", text)
         if one.loss.l2_sp:
             yield Problem(f"tasks[{i}].loss.l2_sp", "is for all tasks together: set loss.l2_sp")
         own, wrong = merge(single(config, i))

@@ -68,7 +68,7 @@ class Job:
     @property
     def unmeasured(self) -> np.ndarray:
         """In the place of validation's logits."""
-        return np.zeros((len(self.data.val), self.recipe.classes), np.float32)
+        return np.zeros((len(self.data.val), self.recipe.task.width(self.recipe.classes)), np.float32)
 
     @property
     def rises(self) -> bool:

@@ -19,7 +19,8 @@ class Predictor:
     """A model in inference mode, compiled once for each shape of a batch."""
 
     def __init__(self, model: Backbone, recipe: step.Recipe, mesh: Mesh) -> None:
-        self.mesh, self.classes, self.sequence = mesh, recipe.classes, recipe.task.sequence
+        self.mesh, self.sequence = mesh, recipe.task.sequence
+        self.width = recipe.task.width(recipe.classes)
         graph = inference_graph(model)
         self._static = (step.predict, graph, recipe.inference)
         self._predict = jax.jit(partial(step.predict, graph, recipe))
@@ -37,7 +38,7 @@ class Predictor:
         """Logits (n, K) float32 of a split, in its order. ``check`` is called between batches and may
         raise to leave early."""
         if not len(pictures):
-            return np.zeros((0, self.classes), np.float32)
+            return np.zeros((0, self.width), np.float32)
         size = round_up(min(batch_size, len(pictures)), self.mesh.size)
 
         where = sharding.batched(self.mesh)

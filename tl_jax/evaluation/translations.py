@@ -51,6 +51,8 @@ def measure(sums: np.ndarray, groups: np.ndarray, *, names: Sequence[str], setti
     for entry in entries.values():
         if entry["value"] is None:
             entry["why"] = "there is no token in any reference"
+    if not np.asarray(sums)[:, -1].any():
+        entries[("bleu",)]["note"] = f"no text that was written has {bleu.ORDERS} tokens, and BLEU is 0 then"
     return {
         **nested(entries, tuple(names)),
         "n": len(sums),

@@ -51,6 +51,14 @@ class Task(ABC):
         """A scalar, the **mean over the batch**, or micro-batches would not add up to it; ``weights`` are
         those of `weights`."""
 
+    def width(self, names: int) -> int:
+        """How many numbers an example is judged by while it trains: K."""
+        return names
+
+    def columns(self, names: int) -> int:
+        """How many numbers of an example stand at the end of its row in predictions.csv."""
+        return self.width(names)
+
     def logits(self, outputs: jax.Array) -> jax.Array:
         """Outputs (B, …) → (B, K), as they are judged and written down."""
         return outputs

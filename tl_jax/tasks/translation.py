@@ -17,7 +17,7 @@ import numpy as np
 from tl_jax.backbones.text import PADDING
 from tl_jax.data.labels import SENTENCES
 from tl_jax.evaluation import table, translations
-from tl_jax.evaluation.translations import COLUMNS, SentenceStatistics
+from tl_jax.evaluation.translations import COLUMNS, FORESEEN, SentenceStatistics
 from tl_jax.tasks.task import Columns, Task, cells, numbers
 
 
@@ -27,7 +27,7 @@ class Nothing:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {}
+        return {"notes": []}
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,12 @@ class Translation(Task):
     def outputs(self, names: int) -> int:
         """A language model has as many as its vocabulary, whatever is asked for."""
         return names
+
+    def width(self, names: int) -> int:
+        return len(FORESEEN)
+
+    def columns(self, names: int) -> int:
+        return len(COLUMNS)
 
     def targets(self, labels: jax.Array, names: int, smoothing: float = 0.0) -> jax.Array:
         """Labels as they are: a distribution over the vocabulary would be large."""
@@ -89,6 +95,10 @@ class Translation(Task):
 
     def quick(self, logits: np.ndarray, labels: np.ndarray, settings: Any, names: Sequence[str]) -> dict:
         return translations.quick(logits)
+
+    def validation_loss(self, logits: np.ndarray, labels: np.ndarray) -> float | None:
+        """The mean over tokens."""
+        return translations.quick(logits)["nll"]
 
     def decide(
         self, logits: np.ndarray, labels: np.ndarray, *, names: Sequence[str], settings: Any
