@@ -2,10 +2,11 @@
 
     pip install 'tl_jax[translation]'
     python -m tl_jax.main --config=configs/translation.py:lowland --workdir=runs/lowland
-    python -m tl_jax.main --config=configs/translation.py:valley --config.model.pretrained=runs/lowland
+    python -m tl_jax.main --config=configs/translation.py:transfer
 
-The argument names the pairs: ``:lowland``, many of them, or ``:valley`` (the default), few, from scratch
-unless weights are named. Pairs of your own: ``--config.data.source=csv --config.data.manifest=…`` with
+The argument says what is learned: ``:lowland``, many pairs from scratch; ``:transfer``, few pairs of valley
+with the weights that lowland left in runs/lowland; or ``:scratch`` (the default), the same pairs and steps
+without them. Pairs of your own: ``--config.data.source=csv --config.data.manifest=…`` with
 ``--config.data.columns.text=…`` and ``--config.data.columns.target=…``, and a tokenizer beside the weights.
 """
 
@@ -25,25 +26,29 @@ ARCH = dict(
     embd_pdrop=0.0,
     attn_pdrop=0.0,
 )
+"""For tongues.tokens, whose token 0 ends a sentence."""
 
-PAIRS = {
-    "lowland": ("lowland/20000", dict(duration="6 epochs", lr=2e-3, warmup="5%", weight_decay=0.01)),
-    "valley": ("valley/600", dict(duration="20 epochs", lr=1e-3, warmup="5%", weight_decay=0.01)),
+MANY = dict(duration="6 epochs", lr=2e-3)
+FEW = dict(duration="20 epochs", lr=1e-3)
+PLANS = {
+    "lowland": ("lowland/20000", "", MANY),
+    "transfer": ("valley/600", "runs/lowland", FEW),
+    "scratch": ("valley/600", "", FEW),
 }
 
 
 def get_config(arg=""):
-    name = arg or "valley"
-    if name not in PAIRS:
-        raise ValueError(f"configs/translation.py has no pairs {name!r}; there are: {', '.join(PAIRS)}")
-    pairs, stage = PAIRS[name]
+    name = arg or "scratch"
+    if name not in PLANS:
+        raise ValueError(f"configs/translation.py has no plan {name!r}; there are: {', '.join(PLANS)}")
+    pairs, weights, stage = PLANS[name]
     c = ml_collections.ConfigDict()
     c.task = "translation"
     c.batch_size = 32
     c.data = dict(
-        source=tongues.source, name=pairs, tokenizer=str(tongues.TOKENIZER_FOLDER), separator="<to>"
+        source=tongues.source, name=pairs, separator="<to>", tokenizer=str(tongues.TOKENIZER_FOLDER)
     )
-    c.model = dict(arch=ARCH)
-    c.stages = [dict(name="all", train="all", **stage)]
+    c.model = dict(pretrained=weights, arch={} if weights else ARCH)
+    c.stages = [dict(name="all", train="all", warmup="5%", weight_decay=0.01, **stage)]
     c.evaluation = dict(batch_size=128, beams=4)
     return c

@@ -83,7 +83,7 @@ def config(pairs: Path, weights: Path, **changes: Any) -> dict[str, Any]:
         "cache": dict(dir=""),
         "stages": [
             dict(name="top", duration="1 epochs", train="last 1", lr=3e-3),
-            dict(name="all", duration="30 epochs", train="all", lr=5e-3, warmup="5%"),
+            dict(name="all", duration="20 epochs", train="all", lr=5e-3, warmup="5%"),
         ],
         **changes,
     }
