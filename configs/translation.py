@@ -29,7 +29,7 @@ ARCH = dict(
 """For tongues.tokens, whose token 0 ends a sentence."""
 
 MANY = dict(duration="6 epochs", lr=2e-3)
-FEW = dict(duration="20 epochs", lr=1e-3)
+FEW = dict(duration="30 epochs", lr=1e-3)
 PLANS = {
     "lowland": ("lowland/20000", "", MANY),
     "transfer": ("valley/600", "runs/lowland", FEW),

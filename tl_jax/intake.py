@@ -12,16 +12,17 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from tl_jax import pretrained
+from tl_jax import backbones, pretrained
 from tl_jax.backbones.anatomy import Preprocess, Spec, TextInput
 from tl_jax.data import Data, augment
-from tl_jax.data.load import misfit
+from tl_jax.data.misfit import misfit
 from tl_jax.data.pairs import PairReader
 from tl_jax.data.reading import PictureReader
 from tl_jax.data.texts import TextReader
 from tl_jax.inputs import Pictures, Texts, pictures_of
 from tl_jax.pretrained import hub
 from tl_jax.pretrained.tokenizer import TOKENIZER, Tokenizer
+from tl_jax.tasks import Task
 
 
 class OfPictures:
@@ -133,6 +134,21 @@ def of(config: ConfigDict, facts: pretrained.Facts, spec: Spec, say: Callable[[s
             "pictures: leave it empty (model.neck says how a map becomes a vector)"
         )
     return OfPictures(config, facts, say)
+
+
+def refuse(task: Task, facts: pretrained.Facts) -> None:
+    """Raises ValueError where a task needs a language model and the network is none, or the other way."""
+    kind = facts.config["model_type"]
+    if task.sequence and not backbones.writes(facts.config):
+        raise ValueError(
+            f"task={task.kind!r} needs a network that tells the next token, such as model_type='gpt2'; this "
+            f"one is {kind!r}: choose another (model.pretrained, model.arch)"
+        )
+    if facts.config.get("pooling") == "each" and not task.sequence:
+        raise ValueError(
+            f"the weights are a language model's, and task={task.kind!r} needs one vector a text: set "
+            "model.pooling to 'last' or 'mean'"
+        )
 
 
 def overridden(preprocess: Preprocess, config: ConfigDict, fit: str) -> Preprocess:

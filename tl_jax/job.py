@@ -13,11 +13,10 @@ from ml_collections import ConfigDict
 
 from tl_jax import data as data_room
 from tl_jax import duration, freeze, intake, lora, pretrained, sharding, tasks
-from tl_jax.backbones.anatomy import Backbone, Spec, split
+from tl_jax.backbones.anatomy import Backbone, split
 from tl_jax.freeze import FreezePlan
 from tl_jax.intake import Intake
 from tl_jax.step import Recipe
-from tl_jax.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -131,9 +130,9 @@ def prepare(
         cache_dir=config.model.cache_dir or None,
         offline=config.model.offline,
     )
+    intake.refuse(task, facts)
     top = pretrained.top.entries(config.model.neck, config.model.head)
     outline = pretrained.outline(facts, top=top)
-    refuse_others(task, outline.spec)
     lora.add(outline, config.model.lora)
     pretrained.renewed.check(outline, config.model.keep)
     sharding.refuse_idle(split(outline)[1], mesh)
@@ -203,20 +202,6 @@ def prepare(
         class_weights=weights,
         intake=taken,
     )
-
-
-def refuse_others(task: Task, spec: Spec) -> None:
-    """Raises ValueError where a task needs a language model and the network is none, or the other way."""
-    if task.sequence and not spec.sequence:
-        raise ValueError(
-            f"task={task.kind!r} needs a network that tells the next token, such as model_type='gpt2'; this "
-            f"one is of family {spec.family!r}: choose another (model.pretrained, model.arch)"
-        )
-    if spec.sequence and not task.sequence:
-        raise ValueError(
-            f"the weights are a language model's, and task={task.kind!r} needs one vector a text: set "
-            "model.pooling to 'last' or 'mean'"
-        )
 
 
 def make_plans(model: Backbone, stages: Sequence[Any]) -> tuple[FreezePlan, ...]:

@@ -11,8 +11,8 @@ import pytest
 from tests import tiny_pairs
 from tl_jax.config import complete
 from tl_jax.data import load_by
-from tl_jax.data.labels import SENTENCES
 from tl_jax.data.pairs import PairReader, prompt_lengths
+from tl_jax.data.sentences import SENTENCES
 from tl_jax.data.sources.errors import SourceError
 from tl_jax.data.texts import TextReader
 from tl_jax.pretrained.tokenizer import Tokenizer

@@ -69,6 +69,11 @@ def reads_text(config: Mapping[str, Any]) -> bool:
     return getattr(family(config), "READS_TEXT", False)
 
 
+def writes(config: Mapping[str, Any]) -> bool:
+    """Whether it can be a language model, by ``pooling="each"``. Raises as `family`."""
+    return getattr(family(config), "WRITES", False)
+
+
 def build(
     config: Mapping[str, Any],
     *,

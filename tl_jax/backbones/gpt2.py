@@ -27,6 +27,7 @@ from tl_jax.pretrained.rules import Ignore, Rule
 from tl_jax.pretrained.transforms import LINEAR
 
 READS_TEXT = True
+WRITES = True
 
 DEFAULTS: dict[str, Any] = {
     "vocab_size": 50257,

@@ -1,9 +1,8 @@
-"""What the labels of a data set are: one class an example, findings that are there or not, numbers, or
-sentences.
+"""What the labels of a data set are: one class an example, findings that are there or not, or numbers.
 
 A kind turns a table into what `load` works with: names (of classes, findings, or numbers), a stratum for each
 row, by which splits are cut, and the array that a split holds. Missing values are NaN, and stay so: a task
-leaves them out.
+leaves them out. Sentences are in `tl_jax.data.sentences`.
 """
 
 from __future__ import annotations
@@ -203,29 +202,7 @@ class Numbers:
         return {"n": len(labels), "numbers": dict(zip(names, there, strict=True))}
 
 
-class Sentences:
-    """What is to be written after a source: the reader of pairs makes tokens of it (`tl_jax.data.pairs`)."""
-
-    def read(self, table: Table, config: Any) -> tuple[Table, tuple[str, ...], list[str]]:
-        return table, ("target",), []
-
-    def check(self, table: Table, where: np.ndarray, names: Sequence[str], bad: Any = None) -> None:
-        if problems := checks.empty_splits(where, table.noun):
-            raise listed(
-                "the splits cannot be used:", problems, "\n".join(checks.skipped(bad or {}, table.noun))
-            )
-
-    def counts(self, table: Table, where: np.ndarray, names: Sequence[str]) -> list[str]:
-        return [", ".join(f"{split} {counted(int((where == split).sum()), table.noun)}" for split in SPLITS)]
-
-    def array(self, table: Table, rows: np.ndarray, names: Sequence[str]) -> np.ndarray:
-        raise NotImplementedError("tokens of a target come from the reader")
-
-    def summary(self, labels: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
-        return {"n": len(labels), "tokens": int((labels >= 0).sum())}
-
-
-CLASSES, FINDINGS, NUMBERS, SENTENCES = Classes(), Findings(), Numbers(), Sentences()
+CLASSES, FINDINGS, NUMBERS = Classes(), Findings(), Numbers()
 
 
 def _limited(table: Table, classes: Sequence[str]) -> tuple[Table, list[str]]:

@@ -12,6 +12,7 @@ import numpy as np
 from tl_jax.data import checks, duplicates, sources, splits
 from tl_jax.data.examples import Rows, Split
 from tl_jax.data.labels import CLASSES, Labels
+from tl_jax.data.misfit import misfit
 from tl_jax.data.reading import PictureReader, Read, Reader, Say
 from tl_jax.data.shift import Shift
 from tl_jax.data.sources.errors import SourceError, counted, nearest, some
@@ -201,24 +202,6 @@ def _rows(config: Any, noun: str, *, training: bool = True) -> tuple[Table, list
     checks.check_table(table)
     notes = [line for line in (table.caveat, *table.notes) if line]
     return table, notes
-
-
-def misfit(config: Any, wanted: str, table: Table | None = None) -> str:
-    """What is wrong where the examples of ``config`` (`tl_jax.defaults.data`) are not what the network reads,
-    ``wanted``; "" where they are. Without the table only what the config says is known."""
-    given = sources.noun(config) if table is None else table.noun
-    if given in (wanted, None):
-        return ""
-    advice = {
-        "text": "name what holds them: data.columns.text of source 'csv', data.features.text of 'tfds'; "
-        "and leave data.columns.target empty",
-        "pair": "name what holds both sides: data.columns.text and data.columns.target of source 'csv'",
-        "picture": "leave data.columns.text, data.columns.target and data.features.text empty",
-    }
-    return (
-        f"the network reads {wanted}s, and data.source={config.source!r} gives {given}s: choose another "
-        f"network (model.pretrained) or task, or {advice[wanted]}"
-    )
 
 
 def _take_images(

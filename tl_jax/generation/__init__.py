@@ -5,14 +5,14 @@ from __future__ import annotations
 import jax
 
 from tl_jax.generation.beam import beam
-from tl_jax.generation.begin import Writer
+from tl_jax.generation.begin import LanguageModel
 from tl_jax.generation.greedy import greedy
 
-__all__ = ["Writer", "beam", "generate", "greedy"]
+__all__ = ["LanguageModel", "beam", "generate", "greedy"]
 
 
 def generate(
-    model: Writer, prompts: jax.Array, *, end: int, new: int, beams: int = 1, penalty: float = 1.0
+    model: LanguageModel, prompts: jax.Array, *, end: int, new: int, beams: int = 1, penalty: float = 1.0
 ) -> jax.Array:
     """What follows each prompt, by `greedy` for one beam, else by `beam`: (B, new) int32.
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from tl_jax.backbones.text import PADDING
-from tl_jax.generation.begin import Writer, begin, step
+from tl_jax.generation.begin import LanguageModel, begin, step
 
 DEAD = -jnp.inf
 """The score of a beam that there is not."""
@@ -35,7 +35,7 @@ class _State(NamedTuple):
 
 
 def beam(
-    model: Writer, prompts: jax.Array, *, end: int, new: int, beams: int, penalty: float = 1.0
+    model: LanguageModel, prompts: jax.Array, *, end: int, new: int, beams: int, penalty: float = 1.0
 ) -> jax.Array:
     """See `tl_jax.generation.generate`."""
     begun = begin(model, prompts, new)

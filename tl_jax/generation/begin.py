@@ -14,7 +14,7 @@ from tl_jax.backbones.text import PADDING
 from tl_jax.backbones.transformer import Cache
 
 
-class Writer(Protocol):
+class LanguageModel(Protocol):
     """A causal language model with a cache, as `tl_jax.backbones.gpt2.GPT2` with ``pooling="each"``."""
 
     spec: Spec
@@ -39,7 +39,7 @@ class Begun:
     lengths: jax.Array
 
 
-def begin(model: Writer, prompts: jax.Array, new: int) -> Begun:
+def begin(model: LanguageModel, prompts: jax.Array, new: int) -> Begun:
     """Reads prompts (B, n), as `generate` takes them, with room for ``new`` tokens more."""
     rows, width = prompts.shape
     text = model.spec.text
@@ -60,7 +60,7 @@ def begin(model: Writer, prompts: jax.Array, new: int) -> Begun:
     return Begun(model.answer(last).astype(jnp.float32), cache, lengths)
 
 
-def step(model: Writer, tokens: jax.Array, cache: Any, at: jax.Array) -> tuple[jax.Array, Any]:
+def step(model: LanguageModel, tokens: jax.Array, cache: Any, at: jax.Array) -> tuple[jax.Array, Any]:
     """Logits (B, V) float32 after tokens (B,) int32 that stand ``at`` (B,), and the cache with them."""
     features, cache = model.extend(jnp.maximum(tokens, 0)[:, None], cache, at)
     return model.answer(features[:, 0]).astype(jnp.float32), cache

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from tl_jax.backbones.text import PADDING
-from tl_jax.generation.begin import Writer, begin, step
+from tl_jax.generation.begin import LanguageModel, begin, step
 
 
 class _State(NamedTuple):
@@ -21,7 +21,7 @@ class _State(NamedTuple):
     ended: jax.Array
 
 
-def greedy(model: Writer, prompts: jax.Array, *, end: int, new: int) -> jax.Array:
+def greedy(model: LanguageModel, prompts: jax.Array, *, end: int, new: int) -> jax.Array:
     """See `tl_jax.generation.generate`."""
     begun = begin(model, prompts, new)
     rows = len(prompts)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tl_jax.backbones.text import PADDING
-from tl_jax.data.labels import SENTENCES
+from tl_jax.data.sentences import SENTENCES
 from tl_jax.evaluation import table, translations
 from tl_jax.evaluation.translations import COLUMNS, FORESEEN, SentenceStatistics
 from tl_jax.tasks.task import Columns, Task, cells, numbers
