@@ -121,8 +121,8 @@ def layer_function(model: Any, recipe: Any, layer: str, *, pool: bool) -> Callab
     stop = int(number) + 1 if is_block else 0 if layer == "stem" else n
     if layer in ("neck", "head") and model.spec.sequence:
         raise ValueError(
-            f"--layer={layer}: a language model keeps tokens apart there; take a block, such as blocks/{n - 1}, "
-            "which gives their mean"
+            f"--layer={layer}: a language model keeps tokens apart there; a block gives their mean, such as "
+            f"blocks/{n - 1}"
         )
     graph = inference_graph(model)
     _, params, stats = split(model)

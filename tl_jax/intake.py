@@ -138,7 +138,7 @@ def of(config: ConfigDict, facts: pretrained.Facts, spec: Spec, say: Callable[[s
 
 def refuse(task: Task, facts: pretrained.Facts) -> None:
     """Raises ValueError where a task needs a language model and the network is none, or the other way."""
-    kind = facts.config["model_type"]
+    kind = facts.config.get("model_type")
     if task.sequence and not backbones.writes(facts.config):
         raise ValueError(
             f"task={task.kind!r} needs a network that tells the next token, such as model_type='gpt2'; this "

@@ -135,5 +135,5 @@ def test_a_missing_column_is_named(tmp_path, tokenizer):
 def test_a_reader_of_texts_refuses_pairs(tmp_path, tokenizer):
     path = write(tmp_path / "p.csv", *ROWS)
     settings = complete(tiny_pairs.config(path, path)).data
-    with pytest.raises(SourceError, match=r"gives pairs: choose another.*leave data.columns.target empty"):
+    with pytest.raises(SourceError, match=r"gives pairs: choose another.*without data.columns.target"):
         load_by(TextReader(tokenizer, 16), settings)

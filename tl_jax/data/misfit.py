@@ -8,8 +8,8 @@ from tl_jax.data import sources
 from tl_jax.data.table import Table
 
 _ADVICE = {
-    "text": "name what holds them: data.columns.text of source 'csv', data.features.text of 'tfds'; and leave "
-    "data.columns.target empty",
+    "text": "name what holds them: data.columns.text of source 'csv', without data.columns.target, or "
+    "data.features.text of 'tfds'",
     "pair": "name what holds both sides: data.columns.text and data.columns.target of source 'csv'",
     "picture": "leave data.columns.text, data.columns.target and data.features.text empty",
 }
