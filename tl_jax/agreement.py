@@ -53,6 +53,9 @@ def _tasks(config: ConfigDict) -> Iterator[Problem]:
         if one.name in seen:
             yield Problem(f"tasks[{i}].name", f"found {one.name!r}, which another task is called already")
         seen.add(one.name)
+        if one.task == "translation":
+            text = "found 'translation': a language model has no head to put beside others; run it by itself"
+            yield Problem(f"tasks[{i}].task", text)
         if one.loss.l2_sp:
             yield Problem(f"tasks[{i}].loss.l2_sp", "is for all tasks together: set loss.l2_sp")
         own, wrong = merge(single(config, i))
@@ -84,12 +87,16 @@ def _task(config: ConfigDict) -> Iterator[Problem]:
         yield Problem("data.classes", text)
     if several and data.shift.labels:
         yield Problem("data.shift.labels", f"found {data.shift.labels!r}, which is for classes, not {task!r}")
-    if several and data.source == "csv" and not data.columns.labels:
-        text = f"is empty; task={task!r} learns from the columns that it names"
-        yield Problem("data.columns.labels", text)
-    if not several and data.columns.labels:
-        text = f"found {data.columns.labels!r}; task={task!r} learns one class, of data.columns.label"
-        yield Problem("data.columns.labels", text)
+    learned = {"classification": "label", "translation": "target"}.get(task, "labels")
+    if learned != "label" and data.source == "csv" and not data.columns[learned]:
+        what = "column" if learned == "target" else "columns"
+        yield Problem(
+            f"data.columns.{learned}", f"is empty; task={task!r} learns from the {what} that it names"
+        )
+    for other in {"labels", "target"} - {learned}:
+        if data.columns[other]:
+            text = f"found {data.columns[other]!r}; task={task!r} learns from data.columns.{learned}"
+            yield Problem(f"data.columns.{other}", text)
     if task != "regression" and config.loss.huber:
         yield Problem("loss.huber", f"found {config.loss.huber!r}, which is for task='regression'")
 

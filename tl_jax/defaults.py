@@ -86,6 +86,7 @@ def data() -> dict[str, Any]:
         canvas=0,  # pixels, side of what is kept for augmentation; 0 = chosen (8/7 of image_size)
         fit="squash",  # "squash" | "pad" | "crop": how a picture meets the square
         tokenizer="",  # texts: folder or hub id with a tokenizer.json; "" = that of the weights
+        separator="\n",  # translation: stands between a source and its target
         max_tokens=0,  # texts: longer ones are cut; 0 = as many as the network reads
         window=(),  # dicom: (centre, width); () = the file's own, else its full range
         shift=shift(),
@@ -100,6 +101,7 @@ def columns() -> dict[str, Any]:
     return dict(  # csv: what columns are called; "" = none such
         path="path",
         text="",
+        target="",  # what is to be written after the text, such as its translation: see `task`
         label="label",
         labels=(),  # several columns of findings or numbers, in the place of `label`: see `task`
         group="",
@@ -248,6 +250,8 @@ def evaluation() -> dict[str, Any]:
         positive="",  # two classes: the one to detect; "" = the last
         threshold="youden",  # "youden" | "sensitivity>=0.95" | "specificity>=0.95" | "f1"
         prevalence=-1.0,  # PPV and NPV also at this prevalence; < 0 = not asked for
+        beams=1,  # translation: beginnings that are carried on together; 1 = the likeliest token alone
+        length_penalty=1.0,  # translation, several beams: scores are divided by length to this power
         bootstrap=1000,
         seed=0,
     )

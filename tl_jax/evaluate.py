@@ -57,6 +57,7 @@ def main(argv: list[str]) -> int:
     from tl_jax.finish import predictions
     from tl_jax.finished import open_run
     from tl_jax.workdir import write_json, write_text
+    from tl_jax.writing import judged
 
     output = outputs.folder(parsed.flags.output) if parsed.flags.output else None
     run = open_run(parsed.workdir)
@@ -74,6 +75,8 @@ def main(argv: list[str]) -> int:
         print(f"note: these are the run's own {run.noun}s, those it was trained on and tuned by among them")
     groups = subgroups.find(pictures, parsed.flags.by)
     logits = run.logits(pictures, config.evaluation.batch_size)
+    if run.task.sequence:
+        pictures, logits = judged(run.task, pictures, logits, run.writer(config.evaluation))
 
     def measure(rows: Any) -> dict[str, Any]:
         return run.task.measure(

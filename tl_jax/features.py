@@ -119,6 +119,11 @@ def layer_function(model: Any, recipe: Any, layer: str, *, pool: bool) -> Callab
     if not is_block and layer not in ("stem", "neck", "head"):
         raise ValueError(f"--layer={layer!r} is none of stem, blocks/0 … blocks/{n - 1}, neck, head")
     stop = int(number) + 1 if is_block else 0 if layer == "stem" else n
+    if layer in ("neck", "head") and model.spec.sequence:
+        raise ValueError(
+            f"--layer={layer}: a language model keeps tokens apart there; a block gives their mean, such as "
+            f"blocks/{n - 1}"
+        )
     graph = inference_graph(model)
     _, params, stats = split(model)
 

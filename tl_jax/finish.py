@@ -10,10 +10,12 @@ import numpy as np
 from tl_jax import lora, pretrained, processes
 from tl_jax.backbones.anatomy import Backbone, Leaves, merge, split
 from tl_jax.data import Split
+from tl_jax.data.pairs import PairReader
 from tl_jax.job import Job
 from tl_jax.tasks import Task
 from tl_jax.text_table import comma_separated
 from tl_jax.workdir import Workdir, write_text
+from tl_jax.writing import Writer, judged
 
 
 def finish(job: Job, workdir: Workdir, leaves: Leaves, logits: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -21,21 +23,20 @@ def finish(job: Job, workdir: Workdir, leaves: Leaves, logits: Mapping[str, np.n
 
     ``leaves``: the weights and statistics, in host memory; ``logits``: what they made of ``val`` and
     ``test``. Calibration and threshold are fitted on validation;
-    only then is the test split looked at.
+    only then is the test split looked at. Where the task is to write, texts are written and measured here.
     """
     settings, classes, task = job.config.evaluation, job.data.classes, job.recipe.task
+    write = writer(job, leaves) if task.sequence else None
     decision = task.decide(logits["val"], job.data.val.labels, names=classes, settings=settings)
     measures = {}
     for name, pictures in (("test", job.data.test), ("val", job.data.val)):
+        found = logits[name]
+        if write is not None:
+            pictures, found = judged(task, pictures, found, write)
         measures[name] = task.measure(
-            logits[name],
-            pictures.labels,
-            pictures.groups,
-            names=classes,
-            decision=decision,
-            settings=settings,
+            found, pictures.labels, pictures.groups, names=classes, decision=decision, settings=settings
         )
-        text = predictions(task, pictures, logits[name], classes, decision)
+        text = predictions(task, pictures, found, classes, decision)
         write_text(workdir.predictions(name), text)
     if processes.is_first():
         pretrained.export_leaves(
@@ -53,6 +54,12 @@ def network(job: Job, leaves: Leaves) -> Backbone:
     """The network with the chosen weights."""
     graph, params, stats = split(job.model)
     return merge(graph, {path: leaves[path] for path in params}, {path: leaves[path] for path in stats})
+
+
+def writer(job: Job, leaves: Leaves) -> Writer:
+    """Writes by the chosen weights."""
+    assert isinstance(job.intake.reader, PairReader)
+    return Writer(network(job, leaves), job.intake.reader, job.mesh, job.config.evaluation)
 
 
 def predictions(

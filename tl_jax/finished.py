@@ -17,6 +17,7 @@ from tl_jax import config as configs
 from tl_jax import pretrained, sharding, tasks
 from tl_jax.backbones.anatomy import Backbone, split
 from tl_jax.data import Data, Split, augment, load_by, unlabelled
+from tl_jax.data.pairs import PairReader
 from tl_jax.data.reading import PictureReader, Reader
 from tl_jax.data.texts import TextReader
 from tl_jax.inputs import Texts, pictures_of
@@ -25,6 +26,7 @@ from tl_jax.pretrained.tokenizer import TOKENIZER, Tokenizer
 from tl_jax.step import Recipe
 from tl_jax.tasks import Task
 from tl_jax.workdir import Workdir, WorkdirError
+from tl_jax.writing import Writer
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,12 @@ class Finished:
         """Logits (n, K) float32 of pictures, by the run's own batch size unless another is given."""
         return self._logits(pictures, batch_size or self.config.evaluation.batch_size)
 
+    def writer(self, settings: Any) -> Writer:
+        """Writes texts, where the task has the network do so. ``settings``: ``config.evaluation``."""
+        reader = self.reader()
+        assert isinstance(reader, PairReader)
+        return Writer(self.model, reader, self.mesh, settings)
+
     @cached_property
     def _logits(self) -> Callable[[Split, int], np.ndarray]:
         _, params, stats = split(self.model)
@@ -62,7 +70,10 @@ class Finished:
         """Reads examples as the network was shown them at evaluation; ``training``: the run's own splits, as
         training read them."""
         if self.tokenizer is not None:
-            return TextReader(Tokenizer(self.tokenizer), self.reading["longest"])
+            tokenizer, longest = Tokenizer(self.tokenizer), self.reading["longest"]
+            if self.task.sequence:
+                return PairReader(tokenizer, longest, self.reading["separator"], self.reading["end"])
+            return TextReader(tokenizer, longest)
         size, resample = self.reading["size"], self.reading["resample"]
         if not training:
             channels, at_least = self.reading["channels"], self.reading["at_least"]
@@ -89,7 +100,7 @@ class Finished:
 
     @property
     def noun(self) -> str:
-        """What an example is: "picture" or "text"."""
+        """What an example is: "picture", "text" or "pair"."""
         return self.reader().noun
 
     @property

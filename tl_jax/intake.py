@@ -12,15 +12,17 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from tl_jax import pretrained
+from tl_jax import backbones, pretrained
 from tl_jax.backbones.anatomy import Preprocess, Spec, TextInput
 from tl_jax.data import Data, augment
-from tl_jax.data.load import misfit
+from tl_jax.data.misfit import misfit
+from tl_jax.data.pairs import PairReader
 from tl_jax.data.reading import PictureReader
 from tl_jax.data.texts import TextReader
 from tl_jax.inputs import Pictures, Texts, pictures_of
 from tl_jax.pretrained import hub
 from tl_jax.pretrained.tokenizer import TOKENIZER, Tokenizer
+from tl_jax.tasks import Task
 
 
 class OfPictures:
@@ -59,15 +61,20 @@ class OfTexts:
     """``text``: what the network reads. Raises ValueError with all that the config asks for in vain, and
     PretrainedError where there is no tokenizer that fits."""
 
+    noun = TextReader.noun
+
     def __init__(self, config: ConfigDict, facts: pretrained.Facts, text: TextInput) -> None:
-        problems = _problems(config, facts, text)
+        problems = _problems(config, facts, text, self.noun)
         if problems:
             raise ValueError("\n".join(problems))
         self.preprocess = facts.preprocess
         self.tokenizer = Tokenizer(_folder(config, facts) / TOKENIZER)
         self.tokenizer.check(text.vocabulary, facts.source)
         self.longest = config.data.max_tokens or text.longest
-        self.reader = TextReader(self.tokenizer, self.longest)
+        self.reader = self._reader(config, text)
+
+    def _reader(self, config: ConfigDict, text: TextInput) -> TextReader:
+        return TextReader(self.tokenizer, self.longest)
 
     def seen(self, data: Data) -> dict[str, Any]:
         return {}
@@ -79,6 +86,40 @@ class OfTexts:
         return {"longest": self.longest}
 
 
+class OfPairs(OfTexts):
+    """The same for a language model that learns to write what comes after a text. Raises ValueError, too,
+    where nothing says how a text ends, or what stands between the two."""
+
+    noun = PairReader.noun
+
+    def _reader(self, config: ConfigDict, text: TextInput) -> PairReader:
+        separator = self.tokenizer.pieces([config.data.separator])[0] if config.data.separator else []
+        problems = []
+        if text.end is None:
+            problems.append(
+                "the network's config names no token that ends a text: set eos_token_id in its config.json, "
+                "or in model.arch, to one of the vocabulary"
+            )
+        if not separator:
+            problems.append(
+                f"data.separator={config.data.separator!r} is no token: name what stands between a source "
+                "and its target"
+            )
+        elif len(separator) >= self.longest // 2:
+            problems.append(
+                f"data.separator={config.data.separator!r} is {len(separator)} tokens, and a source has half "
+                f"of {self.longest}"
+            )
+        if problems:
+            raise ValueError("\n".join(problems))
+        assert text.end is not None
+        return PairReader(self.tokenizer, self.longest, separator, text.end)
+
+    def facts(self, data: Data) -> dict[str, Any]:
+        assert isinstance(self.reader, PairReader)
+        return {"longest": self.longest, "separator": self.reader.separator, "end": self.reader.end}
+
+
 Intake = OfPictures | OfTexts
 
 
@@ -86,13 +127,28 @@ def of(config: ConfigDict, facts: pretrained.Facts, spec: Spec, say: Callable[[s
     """The intake of a network of this ``spec``, whose weights have these ``facts``. Raises as `OfTexts`, and
     ValueError for `model.pooling` where there are no tokens."""
     if spec.text is not None:
-        return OfTexts(config, facts, spec.text)
+        return (OfPairs if spec.sequence else OfTexts)(config, facts, spec.text)
     if config.model.pooling:
         raise ValueError(
             f"model.pooling={config.model.pooling!r} is for networks that read texts, and this one sees "
             "pictures: leave it empty (model.neck says how a map becomes a vector)"
         )
     return OfPictures(config, facts, say)
+
+
+def refuse(task: Task, facts: pretrained.Facts) -> None:
+    """Raises ValueError where a task needs a language model and the network is none, or the other way."""
+    kind = facts.config.get("model_type")
+    if task.sequence and not backbones.writes(facts.config):
+        raise ValueError(
+            f"task={task.kind!r} needs a network that tells the next token, such as model_type='gpt2'; this "
+            f"one is {kind!r}: choose another (model.pretrained, model.arch)"
+        )
+    if facts.config.get("pooling") == "each" and not task.sequence:
+        raise ValueError(
+            f"the weights are a language model's, and task={task.kind!r} needs one vector a text: set "
+            "model.pooling to 'last' or 'mean'"
+        )
 
 
 def overridden(preprocess: Preprocess, config: ConfigDict, fit: str) -> Preprocess:
@@ -107,7 +163,7 @@ def overridden(preprocess: Preprocess, config: ConfigDict, fit: str) -> Preproce
     )
 
 
-def _problems(config: ConfigDict, facts: pretrained.Facts, text: TextInput) -> list[str]:
+def _problems(config: ConfigDict, facts: pretrained.Facts, text: TextInput, noun: str) -> list[str]:
     found = [
         f"{key} is for pictures, and the network reads texts: leave it as it is by default"
         for key, is_set in (
@@ -116,7 +172,7 @@ def _problems(config: ConfigDict, facts: pretrained.Facts, text: TextInput) -> l
         )
         if is_set
     ]
-    if wrong := misfit(config.data, TextReader.noun):
+    if wrong := misfit(config.data, noun):
         found.append(wrong)
     if config.data.max_tokens > text.longest:
         found.append(

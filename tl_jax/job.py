@@ -67,7 +67,7 @@ class Job:
     @property
     def unmeasured(self) -> np.ndarray:
         """In the place of validation's logits."""
-        return np.zeros((len(self.data.val), self.recipe.classes), np.float32)
+        return np.zeros((len(self.data.val), self.recipe.task.width(self.recipe.classes)), np.float32)
 
     @property
     def rises(self) -> bool:
@@ -127,7 +127,7 @@ def prepare(
     if config.mesh.data == 0 and mesh.size < jax.device_count():
         say(f"note: {mesh.size} of {jax.device_count()} devices are used, as no more divide {rows} pictures")
     name, arch = config.model.pretrained, config.model.arch.to_dict()
-    pooling = config.model.pooling
+    pooling = "each" if task.sequence else config.model.pooling
     facts = pretrained.inspect(
         name,
         arch=arch,
@@ -135,6 +135,7 @@ def prepare(
         cache_dir=config.model.cache_dir or None,
         offline=config.model.offline,
     )
+    intake.refuse(task, facts)
     top = pretrained.top.entries(config.model.neck, config.model.head)
     outline = pretrained.outline(facts, top=top)
     lora.add(outline, config.model.lora)

@@ -55,8 +55,8 @@ def read_fold(name: str, workdir: Workdir, split: str = "test") -> Fold:
     with open(workdir.predictions(split), newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     decision = task.decision(result["decision"])
-    nobody = np.zeros((0, len(classes)))
-    if header[-len(classes) :] != [*task.answers(nobody, decision, classes)][-len(classes) :]:
+    k = task.columns(len(classes))
+    if header[-k:] != [*task.answers(np.zeros((0, k)), decision, classes)][-k:]:
         raise WorkdirError(f"{workdir.predictions(split)} does not belong to {workdir.result}")
     # By place and not by name: a manifest's own columns may be called as ours are.
     labels, logits = task.read(rows, classes)

@@ -61,6 +61,7 @@ def main(argv: list[str]) -> int:
     options = (parsed := flags.parse(argv, define=_define, takes_config=False)).flags
 
     from tl_jax.compilation import use_cache
+    from tl_jax.data.sources.errors import counted
     from tl_jax.finished import open_run
     from tl_jax.text_table import comma_separated
     from tl_jax.workdir import write_text
@@ -74,6 +75,11 @@ def main(argv: list[str]) -> int:
         )
     use_cache(run.config.compilation_cache)
     pictures = read(run, options.input, on_bad_image=options.on_bad_image)
+    if run.task.sequence:
+        texts = run.writer(run.config.evaluation)(pictures)
+        write_text(output, comma_separated([["id", "hypothesis"], *zip(pictures.ids, texts, strict=True)]))
+        print(f"{options.output}: {counted(len(texts), 'text')} written")
+        return 0
     logits = run.logits(pictures, options.batch_size)
     answers = run.task.answers(logits, run.decision, run.classes)
     rows = zip(pictures.ids, *answers.values(), strict=True)

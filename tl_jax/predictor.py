@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,11 +19,12 @@ class Predictor:
     """A model in inference mode, compiled once for each shape of a batch."""
 
     def __init__(self, model: Backbone, recipe: step.Recipe, mesh: Mesh) -> None:
-        self.mesh, self.classes = mesh, recipe.classes
+        self.mesh, self.sequence = mesh, recipe.task.sequence
+        self.width = recipe.task.width(recipe.classes)
         graph = inference_graph(model)
         self._static = (step.predict, graph, recipe.inference)
         self._predict = jax.jit(partial(step.predict, graph, recipe))
-        self._compiled: dict[tuple[int, ...], jax.stages.Compiled] = {}
+        self._compiled: dict[tuple[tuple[int, ...], ...], jax.stages.Compiled] = {}
 
     def logits(
         self,
@@ -37,38 +38,44 @@ class Predictor:
         """Logits (n, K) float32 of a split, in its order. ``check`` is called between batches and may
         raise to leave early."""
         if not len(pictures):
-            return np.zeros((0, self.classes), np.float32)
+            return np.zeros((0, self.width), np.float32)
         size = round_up(min(batch_size, len(pictures)), self.mesh.size)
 
-        def function(images: jax.Array) -> jax.Array:
-            if images.shape not in self._compiled:
-                like = jax.ShapeDtypeStruct(images.shape, images.dtype, sharding=sharding.batched(self.mesh))
-                self._compiled[images.shape] = compilation.program(
-                    self._predict, self._static, params, stats, like
-                )
-            return self._compiled[images.shape](params, stats, images)
+        where = sharding.batched(self.mesh)
 
-        return over(function, pictures, size, self.mesh, check=check)
+        def function(*rows: jax.Array) -> jax.Array:
+            shapes = tuple(one.shape for one in rows)
+            if shapes not in self._compiled:
+                like = [jax.ShapeDtypeStruct(one.shape, one.dtype, sharding=where) for one in rows]
+                self._compiled[shapes] = compilation.program(
+                    self._predict, self._static, params, stats, *like
+                )
+            return self._compiled[shapes](params, stats, *rows)
+
+        beside = [pictures.labels] if self.sequence else []
+        return over(function, pictures, size, self.mesh, check=check, beside=beside)
 
 
 def over(
-    function: Callable[[jax.Array], jax.Array],
+    function: Callable[..., jax.Array],
     pictures: Split,
     size: int,
     mesh: Mesh,
     *,
     check: Callable[[], None] = lambda: None,
+    beside: Sequence[np.ndarray] = (),
 ) -> np.ndarray:
     """What a jitted function of stored examples (size, …) makes of all of them, (n, …), in host memory; n is
     not 0. ``size`` is a multiple of the mesh; ``check`` is as in `Predictor.logits`. Texts come sorted by
-    their length, so that it is called with few shapes."""
+    their length, so that it is called with few shapes. The function also gets the same rows of each array
+    (n, …) of ``beside``."""
     where = sharding.batched(mesh)
     kept: np.ndarray | None = None
     done = 0
     order = None if pictures.lengths is None else np.argsort(pictures.lengths, kind="stable")
-    for images, real in eval_batches(pictures, size, sharding.own_rows(size, where), order):
+    for *batch, real in eval_batches(pictures, size, sharding.own_rows(size, where), order, beside):
         check()
-        found = sharding.fetch(function(sharding.put_rows(images, where)))[:real]
+        found = sharding.fetch(function(*(sharding.put_rows(rows, where) for rows in batch)))[:real]
         if kept is None:
             kept = np.empty((len(pictures), *found.shape[1:]), found.dtype)
         kept[slice(done, done + real) if order is None else order[done : done + real]] = found

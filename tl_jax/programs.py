@@ -117,8 +117,9 @@ def cost(job: Job, number: int, start: int | None) -> Cost:
     key = jax.random.key(0)
     recipe = replace(job.recipe, start=start)
     predict = jax.jit(partial(step.predict, inference_graph(job.model), recipe))
+    beside = [batch["label"]] if job.recipe.task.sequence else []
     return Cost(
-        _of(predict, job.base_params, job.base_stats, measured) / rows,
+        _of(predict, job.base_params, job.base_stats, measured, *beside) / rows,
         (
             _of(program.gradients, state, fixed, batch, None, key, np.int32(0), zero)
             + _of(program.update, state, state.params, hyper)

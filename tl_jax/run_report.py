@@ -17,6 +17,7 @@ from tl_jax import compilation, defaults, inputs, plan_table
 from tl_jax import config as configs
 from tl_jax.backbones.anatomy import Backbone, split
 from tl_jax.data import Data, Split, augment, order
+from tl_jax.data.pairs import REFERENCE, SOURCE
 from tl_jax.evaluation.grad_cam import heatmaps
 from tl_jax.finished import Finished
 from tl_jax.job import Job, Outline, make_plans
@@ -27,6 +28,7 @@ from tl_jax.report.table import Table
 from tl_jax.step import Recipe
 from tl_jax.tasks import Task
 from tl_jax.workdir import Workdir, write_text
+from tl_jax.writing import HYPOTHESIS
 
 SHOWN = 12
 """Training pictures in a report."""
@@ -45,6 +47,9 @@ def of_job(
 ) -> Evidence:
     """Of a run that has just ended; ``model`` has the chosen weights, and ``logits`` are what they made of
     ``val`` and ``test``."""
+    if job.recipe.task.sequence:
+        plan = plan_table.tables(job.outline, job.durations)
+        return _of_texts(folder, job.config, result, plan, job.recipe.task)
     scores = [
         Scores(part.ids, part.groups, part.labels, logits[name])
         for name, part in (("val", job.data.val), ("test", job.data.test))
@@ -58,12 +63,15 @@ def of_folder(run: Finished) -> Evidence:
     """Of what lies in a finished run's folder. Its pictures are read anew: where that cannot be done, or they
     are others now, the evidence has none, and says so."""
     config, folder, result = run.config, run.workdir, run.result
-    scores = [_scores(read_fold("", folder, name)) for name in ("val", "test")]
     _, params, stats = split(run.model)
     ends = [stage["end"] for stage in result["stages"]]
     steps = [end - start for start, end in zip([0, *ends], ends, strict=False)]
     outline = Outline(config, make_plans(run.model, config.stages), run.mesh, params, stats)
-    found = _evidence(folder, config, result, plan_table.tables(outline, steps), run.task, *scores)
+    plan = plan_table.tables(outline, steps)
+    if run.task.sequence:
+        return _of_texts(folder, config, result, plan, run.task)
+    scores = [_scores(read_fold("", folder, name)) for name in ("val", "test")]
+    found = _evidence(folder, config, result, plan, run.task, *scores)
     try:
         data = run.data()
     except (ValueError, OSError, RuntimeError) as error:
@@ -74,6 +82,17 @@ def of_folder(run: Finished) -> Evidence:
     if isinstance(recipe.input, inputs.Pictures):
         recipe = replace(recipe, input=replace(recipe.input, augment=config.augment.to_dict()))
     return replace(found, **_examples(config, data, run.model, recipe))
+
+
+def _of_texts(
+    folder: Workdir, config: ConfigDict, result: dict[str, Any], plan: Sequence[Table], task: Task
+) -> Evidence:
+    """Of a run whose network wrote texts: they are in its predictions, and all else is too."""
+    val, test = (read_fold("", folder, name) for name in ("val", "test"))
+    columns = dict(zip(test.header, zip(*test.rows, strict=True), strict=True))
+    written = {name: columns[name] for name in (SOURCE, REFERENCE, HYPOTHESIS)}
+    found = _evidence(folder, config, result, plan, task, _scores(val), _scores(test))
+    return replace(found, written=written, words=lambda rows: [written[SOURCE][int(i)] for i in rows])
 
 
 def _evidence(

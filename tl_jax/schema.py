@@ -21,6 +21,7 @@ METRICS: Mapping[str, tuple[str, ...]] = {
     "classification": ("nll", "accuracy", "balanced_accuracy", "auroc"),
     "multi_label": ("nll", "auroc"),
     "regression": ("rmse", "mae", "r2"),
+    "translation": ("nll", "token_accuracy"),
 }
 """Validation metrics that `select.metric` may name."""
 
@@ -264,6 +265,7 @@ CHECKS: Mapping[str, Check] = {
     "evaluation.prevalence": Check(
         "0 < value < 1, or below 0 for none", lambda value: value < 0 or 0 < value < 1
     ),
+    "evaluation.beams": number(1, 64),
     "evaluation.bootstrap": number(0, 1_000_000),
     "evaluation.seed": number(0, 2**31 - 1),
     "checkpoint.every": length(percent=False),

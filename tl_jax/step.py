@@ -90,13 +90,20 @@ class Recipe:
 
 
 def predict(
-    graph: nnx.GraphDef, recipe: Recipe, params: Leaves, stats: Leaves, images: jax.Array
+    graph: nnx.GraphDef,
+    recipe: Recipe,
+    params: Leaves,
+    stats: Leaves,
+    images: jax.Array,
+    labels: jax.Array | None = None,
 ) -> jax.Array:
     """Logits (B, K), float32, of stored examples, or of what `prefix` made of them; ``graph`` in inference
-    mode."""
+    mode. ``labels`` (B, …) where the task of a language model asks for them."""
     model = merge(graph, _cast(params, recipe), stats)
     x = images if recipe.start is not None else _cast_array(recipe.input.network(images), recipe)
-    return recipe.task.logits(_outputs(model, x, recipe)).astype(jnp.float32)
+    outputs = _outputs(model, x, recipe)
+    found = recipe.task.logits(outputs) if labels is None else recipe.task.scored(outputs, labels)
+    return found.astype(jnp.float32)
 
 
 def prefix(

@@ -41,7 +41,7 @@ def computed(model: Backbone, images: np.ndarray) -> dict[str, np.ndarray]:
         model = merge(graph, leaves)
         stem = model.stem(images)
         carry, taps = run(model, stem, taps=range(len(model.blocks)))
-        logits = model.head(model.neck(carry))
+        logits = model.answer(model.neck(carry))
         return {"stem": stem["x"], **{f"blocks/{i}": tap["x"] for i, tap in taps.items()}, "logits": logits}
 
     return {name: np.asarray(part) for name, part in jax.jit(parts)(params | stats, images).items()}

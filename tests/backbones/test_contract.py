@@ -84,6 +84,19 @@ TEXT_CONFIGS: dict[str, dict[str, Any]] = {
     "gpt2 mean": dict(
         model_type="gpt2", n_embd=8, n_layer=2, n_head=2, vocab_size=40, n_positions=20, pooling="mean"
     ),
+    "gpt2 next word": dict(
+        model_type="gpt2", n_embd=8, n_layer=2, n_head=2, vocab_size=40, n_positions=20, pooling="each"
+    ),
+    "gpt2 next word untied": dict(
+        model_type="gpt2",
+        n_embd=8,
+        n_layer=2,
+        n_head=2,
+        vocab_size=40,
+        n_positions=20,
+        pooling="each",
+        tie_word_embeddings=False,
+    ),
 }
 
 PICTURE_CONFIGS: dict[str, dict[str, Any]] = {
@@ -152,7 +165,7 @@ _PICTURES = (
     "vit under a perceptron",
 )
 compiled_pictures = _compiled(*_PICTURES)
-compiled = _compiled(*_PICTURES, "bert", "roberta", "distilbert", "gpt2")
+compiled = _compiled(*_PICTURES, "bert", "roberta", "distilbert", "gpt2", "gpt2 next word")
 
 
 def _build(config: dict[str, Any], **options: Any) -> Backbone:
@@ -239,11 +252,12 @@ def test_the_call_is_stem_blocks_neck_head(config: dict[str, Any]) -> None:
     def both(model: Backbone, images: jax.Array) -> Any:
         carry, _ = run(model, model.stem(images))
         features = model.neck(carry)
-        return features, model.head(features), model(images)
+        return features, model.answer(features), model(images)
 
     features, logits, called = _jit(model, both, _inputs(model, config))
-    assert features.shape == (4, model.spec.features)
-    assert logits.shape == (4, OUTPUTS)
+    tokens = (12,) if model.spec.sequence else ()
+    assert features.shape == (4, *tokens, model.spec.features)
+    assert logits.shape == (4, *tokens, 40 if model.spec.sequence else OUTPUTS)
     assert logits.dtype == jnp.float32
     np.testing.assert_allclose(logits, called, rtol=1e-5, atol=1e-6)  # `Backbone.last` may compute less
 
@@ -270,11 +284,12 @@ def test_padding_never_changes_a_logit(config: dict[str, Any]) -> None:
     tokens = _inputs(model, config)
     padded = jnp.pad(tokens, ((0, 0), (0, 6)), constant_values=PADDING)
     logits = model(tokens)
-    np.testing.assert_allclose(model(padded), logits, rtol=1e-5, atol=1e-6)
+    read = slice(12) if model.spec.sequence else ...
+    np.testing.assert_allclose(model(padded)[:, read], logits, rtol=1e-5, atol=1e-6)
     for row, length in ((1, 7), (2, 3), (3, 1)):
-        np.testing.assert_allclose(
-            model(tokens[row : row + 1, :length])[0], logits[row], rtol=1e-5, atol=1e-6
-        )
+        read = slice(length) if model.spec.sequence else ...
+        alone = model(tokens[row : row + 1, :length])[0]
+        np.testing.assert_allclose(alone, logits[row][read], rtol=1e-5, atol=1e-6)
 
 
 @compiled
@@ -408,7 +423,7 @@ def test_training_mode_is_random_by_key_and_moves_statistics(config: dict[str, A
     def call(model: Backbone, *keys: jax.Array | None) -> Any:
         stem = model.stem(_inputs(model, config))
         carries = [run(model, stem, key=key)[0] for key in keys]
-        logits = [model.head(model.neck(carry), key=key) for carry, key in zip(carries, keys, strict=True)]
+        logits = [model.answer(model.neck(carry), key=key) for carry, key in zip(carries, keys, strict=True)]
         return [carry["x"] for carry in carries], logits, statistics(model)
 
     model = _model(config)
@@ -455,7 +470,7 @@ def test_bfloat16_stays_bfloat16(config: dict[str, Any]) -> None:
             model = merge(graph, params, stats)
             stem = model.stem(images, key=key)
             carry, taps = run(model, stem, taps=range(len(model.blocks)), key=key)
-            return [stem, carry, taps, model.head(model.neck(carry), key=key)], statistics(model)
+            return [stem, carry, taps, model.answer(model.neck(carry), key=key)], statistics(model)
 
         half = {path: leaf.astype(jnp.bfloat16) for path, leaf in params.items()}
         inputs = _inputs(model, config)

@@ -26,6 +26,7 @@ ARGUMENTS = [
     *[("folder.py", arg) for arg in ("gradual", "scratch")],
     *[("vgg_two_phase.py", arg) for arg in ("", "rescale")],
     *[("table.py", arg) for arg in ("multi_label", "regression")],
+    *[("translation.py", arg) for arg in ("", "lowland", "transfer", "scratch")],
     *[("multitask.py", arg) for arg in ("", "0", "8")],
 ]
 
@@ -53,7 +54,7 @@ def test_every_argument_completes(file: str, arg: str) -> None:
 
 @pytest.mark.parametrize("file", [f for f in dict(ARGUMENTS) if f not in ("skin.py", "pretrain.py")])
 def test_an_unknown_argument_is_refused_with_those_there_are(file: str) -> None:
-    with pytest.raises(ValueError, match=r"linear_probe|resnet18|rescale|regression|blocks"):
+    with pytest.raises(ValueError, match=r"linear_probe|resnet18|rescale|regression|blocks|lowland"):
         get(file, "nonsense")
 
 

@@ -69,6 +69,11 @@ def reads_text(config: Mapping[str, Any]) -> bool:
     return getattr(family(config), "READS_TEXT", False)
 
 
+def writes(config: Mapping[str, Any]) -> bool:
+    """Whether it can be a language model, by ``pooling="each"``. Raises as `family`."""
+    return getattr(family(config), "WRITES", False)
+
+
 def build(
     config: Mapping[str, Any],
     *,
@@ -94,6 +99,10 @@ def build(
         raise hf_config.ConfigError(config["model_type"], [f"{necks.NECK}={neck!r} must be {choice}"])
     model = module.build(config, outputs=outputs, dropout=dropout, rngs=rngs, **options)
     if facts := config.get(heads.HEAD):
+        if model.spec.sequence:
+            raise hf_config.ConfigError(
+                "head", ["the head of a language model is its own: model.head.name=''"]
+            )
         count = hf_config.outputs(config) if outputs is None else outputs
         model.head = heads.build(facts, model.spec.features, count, dropout=dropout, rngs=rngs)
     return model

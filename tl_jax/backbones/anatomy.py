@@ -46,10 +46,11 @@ class Preprocess:
 @dataclass(frozen=True)
 class TextInput:
     """What a network that reads text takes: numbers of tokens below ``vocabulary``, ``longest`` of them at
-    the most."""
+    the most. ``end``: the token that ends a text, None where its config names none that there is."""
 
     vocabulary: int
     longest: int
+    end: int | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class Spec:
     ``features`` is the length of the vector that the neck hands to the head, ``channels`` the number
     of input channels, ``config`` the Hugging Face configuration the backbone was built from. ``text`` is None
     where it reads pictures; else strides, origins, channels and preprocessing say nothing.
+    ``sequence``: neck and head keep tokens apart, (B, n, features) and (B, n, vocabulary), and the head says
+    which token comes next.
     ``pooled_last``: the last block of a level takes the step to its stride, as where pooling ends it, and not
     the first one, as in a ResNet.
     """
@@ -78,6 +81,7 @@ class Spec:
     text: TextInput | None = None
     config: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False)
     pooled_last: bool = False
+    sequence: bool = False
 
     def grid(self, blocks: int) -> tuple[int, float]:
         """Stride and origin of the map after the first ``blocks`` blocks, 1 block at least."""
@@ -127,6 +131,11 @@ class Backbone(nnx.Module):
         """The last block, for the neck alone: a family may leave out what its neck does not read. `run`
         computes it whole, as taps and feature maps need it."""
         return self.blocks[-1](carry, key=key)
+
+    def answer(self, features: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
+        """What the head makes of the neck's features; a family whose head shares weights with its stem says
+        how."""
+        return self.head(features, key=key)
 
     def depth(self, path: str) -> int:
         """Depth of a parameter path: 0 for the stem, i+1 for block i, n+1 for neck and head."""
@@ -182,9 +191,9 @@ def onward(
     ``start`` is one more than there are blocks. With the key of the whole call, the same as that gives."""
     _, neck_key, head_key, key = _keys(key, len(model.blocks))
     if not isinstance(carry, Mapping):
-        return model.head(carry, key=head_key)
+        return model.answer(carry, key=head_key)
     carry = _toward_neck(model, carry, start, key=key)
-    return model.head(model.neck(carry, key=neck_key), key=head_key)
+    return model.answer(model.neck(carry, key=neck_key), key=head_key)
 
 
 def upto(model: Backbone, inputs: jax.Array, stop: int) -> Carry | jax.Array:

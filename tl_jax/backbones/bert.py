@@ -52,7 +52,7 @@ _ROBERTA: dict[str, Any] = {
     "layer_norm_eps": 1e-5,
 }
 _BERT, _LIKE_ROBERTA = "bert", ("roberta", "xlm-roberta", "camembert")
-_POOLINGS = tuple(name for name in POOLINGS if name != "last")
+_POOLINGS = tuple(name for name in POOLINGS if name not in ("last", "each"))
 
 
 def _size(width: int, depth: int, heads: int, **more: Any) -> dict[str, Any]:

@@ -3,26 +3,31 @@
 Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", in the layout of
 ``transformers.GPT2ForSequenceClassification``: layers with their norms first, in which no token looks at
 later ones, and a last norm. So the ``"last"`` token has seen all of the text, and is what the classifier
-reads; ``pooling`` may also be ``"mean"``. The checkpoint keeps query, key and value as one kernel, and
-kernels as (in, out).
+reads; ``pooling`` may also be ``"mean"``. With ``"each"`` it is the language model itself, in the layout of
+``GPT2LMHeadModel``: a logit for each word of the vocabulary, after every token, by the words' own embeddings
+unless ``tie_word_embeddings`` is false. The checkpoint keeps query, key and value as one kernel, and kernels
+as (in, out).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from tl_jax.backbones import hf_config, text
 from tl_jax.backbones.anatomy import Head, Preprocess, Spec, TextInput
-from tl_jax.backbones.text import Embeddings, Neck, TextBackbone
-from tl_jax.backbones.transformer import Block, quarters
+from tl_jax.backbones.text import Embeddings, Neck, NextToken, TextBackbone
+from tl_jax.backbones.transformer import Block, Cache, quarters
 from tl_jax.pretrained import lines
 from tl_jax.pretrained.rules import Ignore, Rule
 from tl_jax.pretrained.transforms import LINEAR
 
 READS_TEXT = True
+WRITES = True
 
 DEFAULTS: dict[str, Any] = {
     "vocab_size": 50257,
@@ -39,6 +44,13 @@ DEFAULTS: dict[str, Any] = {
     "pooling": "last",
 }
 """What transformers takes where a config says nothing: the smallest GPT-2."""
+
+
+END = 50256
+"""The token that ends a text where a config says nothing (``eos_token_id``)."""
+
+ARCHITECTURES = {"last": "GPT2ForSequenceClassification", "each": "GPT2LMHeadModel"}
+"""What transformers calls them, by pooling."""
 
 
 def _size(width: int, depth: int, heads: int) -> dict[str, Any]:
@@ -65,7 +77,37 @@ class GPT2(TextBackbone):
         self.stem = Embeddings({**layer, "hidden_dropout_prob": config["embd_pdrop"]}, norm=False, rngs=rngs)
         self.blocks = nnx.List([Block(layer, causal=True, rngs=rngs) for _ in range(config["n_layer"])])
         self.neck = Neck(layer, norm=True, rngs=rngs)
-        self.head = Head(spec.features, outputs, dropout=dropout, bias=False, rngs=rngs)
+        self.head = (
+            NextToken(layer, tied=_tied(config), dropout=dropout, rngs=rngs)
+            if spec.sequence
+            else Head(spec.features, outputs, dropout=dropout, bias=False, rngs=rngs)
+        )
+
+    def answer(self, features: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
+        if isinstance(self.head, NextToken):
+            return self.head(features, self.stem.words[...], key=key)
+        return super().answer(features, key=key)
+
+    def cache(self, rows: int, length: int) -> tuple[Cache, ...]:
+        """Room in which `extend` keeps, of ``rows`` texts, what ``length`` tokens leave behind in each
+        block."""
+        attention = self.blocks[0].attention
+        shape = (rows, length, attention.heads, self.spec.features // attention.heads)
+        empty = jnp.zeros(shape, self.stem.words[...].dtype)
+        return tuple({"keys": empty, "values": empty} for _ in self.blocks)
+
+    def extend(
+        self, tokens: jax.Array, cache: Sequence[Cache], at: jax.Array
+    ) -> tuple[jax.Array, tuple[Cache, ...]]:
+        """The neck's features (B, m, width) of tokens (B, m) int32, none of them padding, that stand ``at``
+        (B,) int and after it in texts whose beginnings are in the cache; and the cache with them. In
+        inference mode."""
+        x = self.stem(tokens, at=at)["x"]
+        kept = []
+        for block, own in zip(self.blocks, cache, strict=True):
+            x, own = block.extend(x, own, at)
+            kept.append(own)
+        return self.neck({"x": x, "mask": jnp.ones(tokens.shape, bool)}), tuple(kept)
 
 
 def build(
@@ -78,9 +120,12 @@ def build(
     dropout: float = 0.0,
     rngs: nnx.Rngs,
 ) -> GPT2:
-    """A GPT-2 with random weights, in training mode. Arguments and errors are those of `bert.build`."""
+    """A GPT-2 with random weights, in training mode. Arguments and errors are those of `bert.build`. A
+    language model has as many ``outputs`` as words."""
     config = _checked(config)
     levels = quarters(config["n_layer"])
+    end = config.get("eos_token_id", END)
+    architecture = ARCHITECTURES.get(config["pooling"], "GPT2Model")
     spec = Spec(
         family="gpt2",
         levels=levels,
@@ -88,21 +133,20 @@ def build(
         widths=(config["n_embd"],) * len(levels),
         origins=(0.0,) * len(levels),
         features=config["n_embd"],
-        text=TextInput(config["vocab_size"], config["n_positions"]),
-        config={
-            **config,
-            "architectures": [
-                f"GPT2{'ForSequenceClassification' if config['pooling'] == 'last' else 'Model'}"
-            ],
-        },
+        text=TextInput(
+            config["vocab_size"], config["n_positions"], end if end < config["vocab_size"] else None
+        ),
+        config={**config, "architectures": [architecture]},
+        sequence=config["pooling"] == "each",
     )
     outputs = hf_config.outputs(config) if outputs is None else outputs
     return GPT2(config, spec, outputs=outputs, dropout=dropout, rngs=rngs)
 
 
 def table(config: Mapping[str, Any]) -> tuple[Rule | Ignore, ...]:
-    """How the arrays of ``GPT2ForSequenceClassification`` (or of its base model) become our leaves."""
-    _checked(config)
+    """How the arrays of ``GPT2ForSequenceClassification``, of ``GPT2LMHeadModel`` or of the base model become
+    our leaves."""
+    config = _checked(config)
     layer, block = "[transformer.]h.{i}", "blocks/{i}"
     buffer = "a constant of the attention"
     return (
@@ -115,11 +159,26 @@ def table(config: Mapping[str, Any]) -> tuple[Rule | Ignore, ...]:
         *_whole(f"{layer}.mlp.c_fc", f"{block}/mlp/fc1"),
         *_whole(f"{layer}.mlp.c_proj", f"{block}/mlp/fc2"),
         *lines.norm("[transformer.]ln_f", "neck/norm"),
-        Rule("score.weight", "head/linear/kernel", LINEAR),
+        *_head(config),
         Ignore(f"{layer}.attn.bias", buffer),
         Ignore(f"{layer}.attn.masked_bias", buffer),
-        Ignore("lm_head.weight", "predicts the next word; the classifier does not"),
     )
+
+
+def _head(config: Mapping[str, Any]) -> list[Rule | Ignore]:
+    if config["pooling"] != "each":
+        words = Ignore("lm_head.weight", "predicts the next word; the classifier does not")
+        return [Rule("score.weight", "head/linear/kernel", LINEAR), words]
+    classifier = Ignore("score.weight", "tells classes apart; the language model does not")
+    if not _tied(config):
+        return [Rule("lm_head.weight", "head/linear/kernel", LINEAR), classifier]
+    why = "the words' embeddings, to which it is tied"
+    return [Ignore("lm_head.weight", why, same="[transformer.]wte.weight"), classifier]
+
+
+def _tied(config: Mapping[str, Any]) -> bool:
+    """Whether the words' embeddings are the head of the language model, too."""
+    return bool(config.get("tie_word_embeddings", True))
 
 
 def _whole(theirs: str, ours: str) -> list[Rule | Ignore]:
@@ -147,7 +206,7 @@ def _layer(config: Mapping[str, Any]) -> dict[str, Any]:
 def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
     config = hf_config.complete({"model_type": "gpt2", **config}, DEFAULTS)
     problems = hf_config.problems(config, DEFAULTS, act="activation_function")
-    problems = problems or text.problems(_layer(config), ("last", "mean"))
+    problems = problems or text.problems(_layer(config), ("last", "mean", "each"))
     if not config.get("scale_attn_weights", True) or config.get("scale_attn_by_inverse_layer_idx"):
         problems.append(
             "attention is scaled by the width of a head alone: set scale_attn_weights=true and "

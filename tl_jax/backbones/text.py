@@ -14,17 +14,19 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from tl_jax.backbones import transformer
+from tl_jax.backbones import product, transformer
 from tl_jax.backbones.anatomy import Backbone, Carry
 from tl_jax.backbones.drop import dropped
 from tl_jax.backbones.hf_config import normal
+from tl_jax.backbones.product import Linear
 from tl_jax.backbones.transformer import layer_norm
 
 PADDING = -1
 """In the place of a token where a text has ended."""
 
-POOLINGS = ("pooler", "first", "mean", "last")
-"""How tokens become one vector; "pooler" is a layer of its own on the first token, with an activation."""
+POOLINGS = ("pooler", "first", "mean", "last", "each")
+"""How tokens become one vector; "pooler" is a layer of its own on the first token, with an activation. With
+"each" they do not: every token keeps its own."""
 
 
 def problems(config: Mapping[str, Any], poolings: Sequence[str]) -> list[str]:
@@ -63,7 +65,10 @@ class Embeddings(nnx.Module):
         self.norm = layer_norm(config, rngs) if norm else None
         self.dropout = nnx.Dropout(config["hidden_dropout_prob"])
 
-    def __call__(self, inputs: jax.Array, *, key: jax.Array | None = None) -> Carry:
+    def __call__(
+        self, inputs: jax.Array, *, at: jax.Array | None = None, key: jax.Array | None = None
+    ) -> Carry:
+        """``at`` (B,) int: the place of the first token of each row, None: the first."""
         if inputs.ndim != 2 or not jnp.issubdtype(inputs.dtype, jnp.integer):
             raise ValueError(
                 f"this network reads tokens (B, n) of integers, not {inputs.dtype}{inputs.shape}"
@@ -73,7 +78,10 @@ class Embeddings(nnx.Module):
             raise ValueError(f"this network reads {self.longest} tokens at the most, not {n}: cut the texts")
         mask = inputs != PADDING
         x = self.words[...][jnp.where(mask, inputs, 0)]
-        x = x + self.positions[...][None, self.offset : self.offset + n]
+        if at is None:
+            x = x + self.positions[...][None, self.offset : self.offset + n]
+        else:
+            x = x + self.positions[...][self.offset + at[:, None] + jnp.arange(n)[None]]
         if self.segments is not None:
             x = x + self.segments[...][None, :1]
         if self.norm is not None:
@@ -82,7 +90,8 @@ class Embeddings(nnx.Module):
 
 
 class Neck(nnx.Module):
-    """x (B, n, width) and mask (B, n) → (B, width), as ``pooling`` (one of `POOLINGS`) says.
+    """x (B, n, width) and mask (B, n) → (B, width), or (B, n, width), as ``pooling`` (one of `POOLINGS`)
+    says.
 
     ``norm`` is a layer norm that comes first; ``act`` the pooler's activation. ``before`` is dropout of that
     rate ahead of the pooler.
@@ -115,15 +124,38 @@ class Neck(nnx.Module):
             last = jnp.maximum(mask.sum(1) - 1, 0)
             x = jnp.take_along_axis(x, last[:, None, None], axis=1)
         x = x[:, : self.tokens] if self.norm is None else self.norm(x[:, : self.tokens])
+        if self.pooling == "each":
+            return x
         if self.pooling == "mean":
             return mean({"x": x, "mask": mask})
         x = x[:, 0]
         return x if self.pooler is None else self.act(self.pooler(dropped(self.dropout, x, key)))
 
 
+class NextToken(nnx.Module):
+    """The head of a language model: features (…, width) → a logit for each token of the vocabulary (…, V) to
+    be the next. By a kernel of its own or, where ``tied``, by the embeddings of the stem."""
+
+    def __init__(
+        self, config: Mapping[str, Any], *, tied: bool, dropout: float = 0.0, rngs: nnx.Rngs
+    ) -> None:
+        width, init = config["hidden_size"], normal(config["initializer_range"])
+        self.dropout = nnx.Dropout(dropout)
+        made = (
+            None if tied else Linear(width, config["vocab_size"], use_bias=False, kernel_init=init, rngs=rngs)
+        )
+        self.linear = made
+
+    def __call__(self, features: jax.Array, words: jax.Array, *, key: jax.Array | None = None) -> jax.Array:
+        """``words`` (V, width): the embeddings."""
+        features = dropped(self.dropout, features, key)
+        return product.times(features, words.T) if self.linear is None else self.linear(features)
+
+
 class TextBackbone(Backbone):
     """A backbone whose carry has a mask beside x."""
 
+    stem: Embeddings
     neck: Neck
 
     def last(self, carry: Carry, *, key: jax.Array | None = None) -> Carry:

@@ -24,6 +24,10 @@ from tl_jax.backbones.hf_config import normal
 from tl_jax.backbones.layer_norm import LayerNorm
 from tl_jax.backbones.product import Linear
 
+Cache = Mapping[str, jax.Array]
+"""What a layer keeps of the tokens of a text for those that come later: ``keys`` and ``values``, (B, length,
+heads, d)."""
+
 
 class Attention(nnx.Module):
     """Multi-head self-attention: x (B, n, width) → (B, n, width), or only its first ``tokens``.
@@ -50,14 +54,7 @@ class Attention(nnx.Module):
         key: jax.Array | None = None,
         tokens: int | None = None,
     ) -> jax.Array:
-        if self.qkv is not None:
-            made = jnp.split(self.qkv(x), 3, axis=-1)
-            made[0] = made[0][:, :tokens]
-        elif tokens is None:
-            made = product.together((self.query, self.key, self.value), x)
-        else:
-            made = [self.query(x[:, :tokens]), *product.together((self.key, self.value), x)]
-        query, keys, value = (part.reshape(*part.shape[:2], self.heads, -1) for part in made)
+        query, keys, value = self._made(x, tokens)
         seen = self._seen(mask, query.shape[1], keys.shape[1])
         if key is None or self.dropout.rate == 0 or self.dropout.deterministic:
             mixed = product.attention(query, keys, value, seen)
@@ -67,6 +64,29 @@ class Attention(nnx.Module):
             weights = jax.nn.softmax(scores.astype(jnp.float32)).astype(x.dtype)
             mixed = jnp.einsum("bhqk,bkhd->bqhd", dropped(self.dropout, weights, key), value)
         return self.out(mixed.reshape(*mixed.shape[:2], -1))
+
+    def extend(self, x: jax.Array, cache: Cache, at: jax.Array) -> tuple[jax.Array, Cache]:
+        """As a call in inference mode on x (B, m, width), for tokens ``at`` (B,) int and the m - 1 next to
+        it: they look at themselves and at all that ``cache`` keeps of earlier ones. With the cache in which
+        they are kept, too; a place that it lacks is lost."""
+        query, keys, values = self._made(x)
+        rows, places = jnp.arange(x.shape[0])[:, None], at[:, None] + jnp.arange(x.shape[1])[None]
+        made = {"keys": keys, "values": values}
+        kept = {name: cache[name].at[rows, places].set(part) for name, part in made.items()}
+        seen = jnp.arange(kept["keys"].shape[1])[None, None] <= places[..., None]
+        mixed = product.attention(query, kept["keys"], kept["values"], seen[:, None])
+        return self.out(mixed.reshape(*mixed.shape[:2], -1)), kept
+
+    def _made(self, x: jax.Array, tokens: int | None = None) -> list[jax.Array]:
+        """Queries, of the first ``tokens`` only, keys and values, (B, n, heads, d) each."""
+        if self.qkv is not None:
+            made = jnp.split(self.qkv(x), 3, axis=-1)
+            made[0] = made[0][:, :tokens]
+        elif tokens is None:
+            made = product.together((self.query, self.key, self.value), x)
+        else:
+            made = [self.query(x[:, :tokens]), *product.together((self.key, self.value), x)]
+        return [part.reshape(*part.shape[:2], self.heads, -1) for part in made]
 
     def _seen(self, mask: jax.Array | None, queries: int, keys: int) -> jax.Array | None:
         """Which token looks at which, (B or 1, 1, queries, keys) or what broadcasts to it; None: all at
@@ -110,6 +130,12 @@ class Block(nnx.Module):
         x = x[:, :tokens] + dropped(self.dropout, attended, first)
         x = x + dropped(self.dropout, self.mlp(self.norm2(x)), second)
         return {**carry, "x": x}
+
+    def extend(self, x: jax.Array, cache: Cache, at: jax.Array) -> tuple[jax.Array, Cache]:
+        """The layer as in `Attention.extend`."""
+        attended, cache = self.attention.extend(self.norm1(x), cache, at)
+        x = x + attended
+        return x + self.mlp(self.norm2(x)), cache
 
 
 class NormsLast(Block):

@@ -5,7 +5,7 @@ Either way batch t is the same, because `order.indices` says which rows it holds
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -105,19 +105,26 @@ class Feed:
 
 
 def eval_batches(
-    split: Split, batch_size: int, own: slice = slice(None), order: np.ndarray | None = None
-) -> Iterator[tuple[np.ndarray, int]]:
+    split: Split,
+    batch_size: int,
+    own: slice = slice(None),
+    order: np.ndarray | None = None,
+    beside: Sequence[np.ndarray] = (),
+) -> Iterator[tuple[Any, ...]]:
     """Examples (batch_size, …) as the split has them, in ``order`` (n,) or as they come, each once; the last
     batch is padded with zeros. With each, how many are real. Only the rows ``own`` of each batch are read and
-    given. With an order texts are padded to one of the split's ``widths``, else all to the last."""
+    given. With an order texts are padded to one of the split's ``widths``, else all to the last. Between the
+    two come the same rows of each array (n, …) of ``beside``."""
     first, end, _ = own.indices(batch_size)
     for start in range(0, len(split), batch_size):
         rows: Any = slice(start + first, min(start + end, len(split)))
         width = slice(None)
         if order is not None:
             width, rows = split.width(order[start : start + batch_size]), order[rows]
-        images = split.images[rows][:, width]
-        if len(images) < end - first:
-            padding = np.zeros((end - first - len(images), *images.shape[1:]), images.dtype)
-            images = np.concatenate([images, padding])
-        yield images, min(batch_size, len(split) - start)
+        batch = [split.images[rows][:, width], *(array[rows] for array in beside)]
+        missing = end - first - len(batch[0])
+        if missing > 0:
+            batch = [
+                np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)]) for part in batch
+            ]
+        yield *batch, min(batch_size, len(split) - start)

@@ -2,7 +2,7 @@
 
 A kind turns a table into what `load` works with: names (of classes, findings, or numbers), a stratum for each
 row, by which splits are cut, and the array that a split holds. Missing values are NaN, and stay so: a task
-leaves them out.
+leaves them out. Sentences are in `tl_jax.data.sentences`.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import numpy as np
 from tl_jax.data import checks, duplicates, sources, splits
 from tl_jax.data.examples import Rows, Split
 from tl_jax.data.labels import CLASSES, Labels
+from tl_jax.data.misfit import misfit
 from tl_jax.data.reading import PictureReader, Read, Reader, Say
 from tl_jax.data.shift import Shift
 from tl_jax.data.sources.errors import SourceError, counted, nearest, some
@@ -120,7 +121,7 @@ def load_by(reader: Reader, config: Any, say: Say = lambda line: None, labels: L
     facts = (*found.facts, classes, *shift.facts)
     return Data(
         **{
-            name: _split(table, found, rows, images[name], labels.array(table, rows, classes))
+            name: _split(table, found, rows, images[name], _learned(labels, table, found, rows, classes))
             for name, (_, rows) in parts.items()
         },
         classes=classes,
@@ -188,7 +189,7 @@ def load_labelled_by(
         notes += duplicates.notes(table, twins)
     rows = np.setdiff1d(np.arange(len(table)), list(found.bad))
     images = _take_images({"all": (found.arrays["test"], rows)}, config.host_budget)["all"]
-    return _split(table, found, rows, images, labels.array(table, rows, classes)), tuple(notes)
+    return _split(table, found, rows, images, _learned(labels, table, found, rows, classes)), tuple(notes)
 
 
 def _rows(config: Any, noun: str, *, training: bool = True) -> tuple[Table, list[str]]:
@@ -203,20 +204,6 @@ def _rows(config: Any, noun: str, *, training: bool = True) -> tuple[Table, list
     return table, notes
 
 
-def misfit(config: Any, wanted: str, table: Table | None = None) -> str:
-    """What is wrong where the examples of ``config`` (`tl_jax.defaults.data`) are not what the network reads,
-    ``wanted``; "" where they are. Without the table only what the config says is known."""
-    given = sources.noun(config) if table is None else table.noun
-    if given in (wanted, None):
-        return ""
-    texts = "name what holds them: data.columns.text of source 'csv', data.features.text of 'tfds'"
-    pictures = "leave data.columns.text and data.features.text empty"
-    return (
-        f"the network reads {wanted}s, and data.source={config.source!r} gives {given}s: choose another "
-        f"network (model.pretrained), or {texts if wanted == 'text' else pictures}"
-    )
-
-
 def _take_images(
     parts: Mapping[str, tuple[np.ndarray, np.ndarray]], host_budget: int
 ) -> dict[str, np.ndarray | Rows]:
@@ -227,10 +214,16 @@ def _take_images(
     return {name: view[:] for name, view in views.items()}
 
 
+def _learned(labels: Labels, table: Table, found: Read, rows: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """The labels of some rows, from wherever they are."""
+    return labels.array(table, rows, names) if found.labels is None else found.labels[rows]
+
+
 def _split(
     table: Table, found: Read, rows: np.ndarray, images: np.ndarray | Rows, labels: np.ndarray
 ) -> Split:
-    columns = {key: column[rows] for key, column in table.columns.items()}
+    columns = {f"data_{key}" if key in found.columns else key: table.columns[key] for key in table.columns}
+    columns = {key: column[rows] for key, column in {**columns, **found.columns}.items()}
     lengths = None if found.lengths is None else found.lengths[rows]
     return Split(table.ids[rows], labels, table.groups[rows], images, columns, lengths, found.widths)
 

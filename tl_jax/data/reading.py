@@ -6,7 +6,7 @@ Pictures are here; texts in `tl_jax.data.texts`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,7 +24,8 @@ Say = Callable[[str], None]
 class Read:
     """What a reader makes of a table's rows. ``arrays``: of all rows, by the split that they would be in;
     ``digests`` (n,) str and ``bad`` {row: why} as in `decoder.Pictures`; ``facts``: what else decides the
-    arrays; ``lengths`` and ``widths`` as in `Split`; ``notes``: lines to print."""
+    arrays; ``lengths`` and ``widths`` as in `Split`; ``notes``: lines to print. ``labels`` (n, …): what is
+    to be learned, None where the table has it; ``columns``: further facts (n,) by name."""
 
     arrays: Mapping[str, np.ndarray]
     digests: np.ndarray
@@ -35,6 +36,8 @@ class Read:
     lengths: np.ndarray | None = None
     widths: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    labels: np.ndarray | None = None
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class Reader(Protocol):

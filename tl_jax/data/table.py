@@ -30,7 +30,8 @@ class Table:
     cheaply (size and modification time, or a digest), for cache keys. ``grouped`` says whether the
     source named groups at all. ``notes`` are lines to print: what was passed over, what was assumed.
     ``caveat`` is what must stand beside every number measured here, such as that nobody was ill.
-    ``noun`` is what a row is: "picture", or "text", of which ``read(i, None)`` gives the words.
+    ``noun`` is what a row is: "picture", or "text", of which ``read(i, None)`` gives the words, or "pair", of
+    which it gives the words of both sides, source and target.
 
     ``targets`` (n, T) float64, NaN where missing, hold what is learned where that is no single class: a
     column for each of ``names``; ``labels`` may then be empty words.

@@ -46,8 +46,8 @@ class TextReader:
         rows, cut = self.tokenizer.encode(words, self.longest)
         lengths = np.array([len(row) for row in rows], np.int32)
         kept = np.delete(lengths, list(bad)) if len(bad) < len(rows) else lengths
-        widths = _widths(kept, self.longest)
-        tokens = _padded(rows, widths[-1])
+        widths = widths_of(kept, self.longest)
+        tokens = padded(rows, widths[-1])
         digests = [hashlib.blake2b(text.encode(), digest_size=16).hexdigest() for text in words]
         return Read(
             dict.fromkeys(SPLITS, tokens),
@@ -71,13 +71,14 @@ class TextReader:
         return told
 
 
-def _widths(lengths: np.ndarray, longest: int) -> tuple[int, ...]:
+def widths_of(lengths: np.ndarray, longest: int) -> tuple[int, ...]:
     """Few lengths, rising; none is above ``longest``."""
     found = {-(-int(np.quantile(lengths, share, method="higher")) // _STEP) * _STEP for share in _QUANTILES}
     return tuple(sorted({min(width, longest) for width in found}))
 
 
-def _padded(rows: Sequence[Sequence[int]], width: int) -> np.ndarray:
+def padded(rows: Sequence[Sequence[int]], width: int) -> np.ndarray:
+    """Rows of tokens as one array (n, width) int32, padded at their ends."""
     tokens = np.full((len(rows), width), PADDING, np.int32)
     for i, row in enumerate(rows):
         tokens[i, : len(row)] = row[:width]

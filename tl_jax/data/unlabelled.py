@@ -86,6 +86,8 @@ def load_texts(
     good = np.setdiff1d(np.arange(len(table)), list(found.bad))
     lengths = None if found.lengths is None else found.lengths[good]
     labels, images = np.full(len(good), -1, np.int32), found.arrays["test"][good]
+    if found.labels is not None:
+        labels = found.labels[good]
     ids = table.ids[good]
     split = Split(ids, labels, ids, images, lengths=lengths, widths=found.widths)
     return split, tuple(found.bad.values()), found.notes

@@ -25,6 +25,12 @@ TITLES = {
 }
 PER_CLASS = ("auroc", "sensitivity", "specificity", "ppv", "f1")
 OF_NUMBERS = ("mae", "rmse", "bias", "r2", "pearson", "coverage")
+OF_TRANSLATIONS = {
+    "bleu": "BLEU",
+    "exact_match": "equal to the reference",
+    "length_ratio": "length over the reference's",
+    "token_accuracy": "accuracy of a token",
+}
 MOST_CLASSES = 12
 """A table of more classes is cut; a confusion matrix of more is not shown."""
 
@@ -61,11 +67,21 @@ def of_several(measures: Mapping[str, Any], called: str) -> str:
     return "\n".join(lines)
 
 
+def of_translations(measures: Mapping[str, Any]) -> str:
+    """What a translation measured, as `format_table` has it."""
+    lines, remarks = [f"  {measures['n']} pairs of {measures['n_groups']} groups"], {}
+    lines.append(f"  intervals: {measures['interval']}")
+    for name, entry in measures.items():
+        if isinstance(entry, Mapping) and "value" in entry:
+            lines.append(f"  {several(name):<36}{_text(entry)}{_mark(entry, remarks)}")
+    lines.append(f"  BLEU as {measures['bleu_signature']}")
+    return "\n".join([*lines, *(f"  [{number}] {text}" for text, number in remarks.items())])
+
+
 def several(name: str) -> str:
-    """What a measure of findings or numbers is called, for people."""
-    return {"r2": "R²", "rmse": "RMSE", "mae": "MAE", "pearson": "Pearson's r"}.get(
-        name, TITLES.get(name, name.replace("_", " "))
-    )
+    """What a measure of findings, numbers or texts is called, for people."""
+    titles = {"r2": "R²", "rmse": "RMSE", "mae": "MAE", "pearson": "Pearson's r", **OF_TRANSLATIONS}
+    return {**titles, **TITLES}.get(name, name.replace("_", " "))
 
 
 def each_of(measures: Mapping[str, Any]) -> list[str]:

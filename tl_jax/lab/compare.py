@@ -28,7 +28,7 @@ from tl_jax.lab.records import Record
 from tl_jax.pooled import Fold, joined, read_fold
 from tl_jax.workdir import Workdir
 
-_NAMES = {"auroc": "AUROC", "nll": "NLL", "ece": "ECE", "ood_auroc": "OOD AUROC"}
+_NAMES = {"auroc": "AUROC", "bleu": "BLEU", "nll": "NLL", "ece": "ECE", "ood_auroc": "OOD AUROC"}
 _LOWER = ("nll", "brier", "ece", "rmse", "mae")
 
 Key = TypeVar("Key", bound=Hashable)

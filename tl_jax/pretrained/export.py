@@ -60,7 +60,7 @@ def export(
     Args:
       model: with its weights, in any mode.
       folder: where to.
-      classes: names of the head's outputs, in order.
+      classes: names of the head's outputs, in order; of a language model's nothing is written.
       problem: what they are: "multi_label", "regression", or classes by anything else.
       dtype: of the file's numbers, one of `DTYPES`; half of them halves the file, and rounds.
       tokenizer: a ``tokenizer.json`` that is copied, with what transformers reads beside it.
@@ -96,11 +96,13 @@ def export_leaves(
             "another folder"
         )
     leaves = jax.device_get(leaves)
-    units = leaves["head/linear/bias"].shape[-1]
-    if units != heads.units(spec.config, len(classes)):
-        raise PretrainedError(f"{len(classes)} class names for a head of {units} outputs")
     config = {key: value for key, value in spec.config.items() if key not in _STALE}
-    config = {**labels.renamed(config, classes), **timm.written(spec, classes), "dtype": dtype}
+    if not spec.sequence:  # else its outputs are words, which the tokenizer names
+        units = leaves["head/linear/kernel"].shape[-1]
+        if units != heads.units(spec.config, len(classes)):
+            raise PretrainedError(f"{len(classes)} class names for a head of {units} outputs")
+        config = labels.renamed(config, classes)
+    config = {**config, **timm.written(spec, classes), "dtype": dtype}
     config |= {"problem_type": _PROBLEMS[problem]} if problem in _PROBLEMS else {}
     arrays = to_theirs(leaves, backbones.table(config))
     with np.errstate(over="ignore"):

@@ -93,7 +93,8 @@ def load(
     own = outline(found) if tops.are_said(found.config, config) else abstract
     heads = {**_apart(own)[1], **shapes}
     head = [path for path in heads if path.startswith("head/")]
-    fresh = fresh or tops.why_anew(own.spec, abstract.spec)
+    # The outputs of a language model are words, not classes.
+    fresh = "" if abstract.spec.sequence else fresh or tops.why_anew(own.spec, abstract.spec)
     anew = dict.fromkeys(head, fresh) if fresh else {}
     anew |= renewed.leaves(abstract, shapes, keep)
     arrays = files.read(found.folder)

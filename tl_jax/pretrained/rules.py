@@ -55,12 +55,14 @@ class Ignore:
     """An array that the model has no use for, and why.
 
     ``theirs`` may hold ``*`` for any text. With a ``value`` the array is written back on export, for
-    readers that would miss it; the name then has neither ``*`` nor placeholders.
+    readers that would miss it; the name then has neither ``*`` nor placeholders. ``same`` names an array
+    that it must equal where both are there, or leaving it out would change what the network computes.
     """
 
     theirs: str
     reason: str
     value: np.ndarray | None = None
+    same: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ def to_ours(
             )
         elif isinstance(line, Ignore):
             ignored[name] = line.reason
+            problems += _differences(name, line, arrays)
         elif (path := line.ours.format(**numbers)) in fresh:
             ignored[name] = fresh[path]
         elif path not in leaves:
@@ -184,6 +187,17 @@ def to_theirs(leaves: Mapping[str, Any], rules: Iterable[Rule | Ignore]) -> dict
         if isinstance(rule, Ignore) and rule.value is not None:
             arrays[_full(rule.theirs)] = rule.value
     return arrays
+
+
+def _differences(name: str, line: Ignore, arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """What is wrong where an array is to be left out because it equals another, and does not."""
+    others = [other for other in (_full(line.same), _bare(line.same)) if line.same and other in arrays]
+    return [
+        f"{name!r} is to be the same as {other!r}, and is not: config.json says that they are tied "
+        "(tie_word_embeddings)"
+        for other in others
+        if not np.array_equal(arrays[name], arrays[other])
+    ]
 
 
 def _read(given: Sequence[np.ndarray], transform: Transform, leaf: Leaf) -> np.ndarray:

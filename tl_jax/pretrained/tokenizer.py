@@ -49,3 +49,13 @@ class Tokenizer:
         self._tokenizer.enable_truncation(longest)
         found = self._tokenizer.encode_batch(list(texts))
         return [one.ids for one in found], sum(bool(one.overflowing) for one in found)
+
+    def pieces(self, texts: Sequence[str]) -> list[list[int]]:
+        """The tokens of each text, all of them, without any that mark its beginning or end."""
+        self._tokenizer.no_truncation()
+        found = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return [one.ids for one in found]
+
+    def words(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """The text of each row of tokens, without special ones."""
+        return [text.strip() for text in self._tokenizer.decode_batch([list(row) for row in rows])]

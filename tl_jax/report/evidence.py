@@ -46,7 +46,8 @@ class Pictures:
 class Evidence:
     """``result`` is result.json, ``history`` the lines of metrics.jsonl, ``plan`` a table a stage,
     ``changed`` one line a key of the config that is not at its default. ``words`` gives test texts by their
-    rows. Where both ``pictures`` and ``words`` are None, ``absent`` says why."""
+    rows; ``written`` their ``source``, ``reference`` and ``hypothesis`` where texts were written, a word a
+    row. Where both ``pictures`` and ``words`` are None, ``absent`` says why."""
 
     name: str
     result: Mapping[str, Any]
@@ -59,6 +60,7 @@ class Evidence:
     val: Scores
     pictures: Pictures | None = None
     words: Callable[[np.ndarray], list[str]] | None = None
+    written: Mapping[str, Sequence[str]] | None = None
     absent: str = ""
     task: Task = field(default_factory=Classification)
 

@@ -89,6 +89,8 @@ def _counts_of_several(counts: Mapping[str, Any]) -> Table:
     """Of findings: how many examples have each, and of how many nobody knows; of numbers, how many."""
     columns = [Column("split"), Column("examples"), Column("groups")]
     first = next(iter(counts.values()))
+    sums = [name for name in ("tokens",) if name in first]
+    columns += [Column(name, f"{name} to write") for name in sums]
     kinds = [kind for kind in ("findings", "numbers", "missing") if kind in first]
     for kind in kinds:
         for number, name in enumerate(first[kind]):
@@ -98,6 +100,7 @@ def _counts_of_several(counts: Mapping[str, Any]) -> Table:
             _SPLITS.get(split, split),
             one["n"],
             one["groups"],
+            *(one[name] for name in sums),
             *(n for kind in kinds for n in one[kind].values()),
         ]
         for split, one in counts.items()

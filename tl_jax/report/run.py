@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tl_jax.report import examples, learning, measures, page, several, verdict
+from tl_jax.report import examples, learning, measures, page, several, verdict, written
 from tl_jax.report.confusion import confusion
 from tl_jax.report.evidence import Evidence
 from tl_jax.report.quality import Quality
@@ -24,7 +24,7 @@ def html(evidence: Evidence) -> str:
         learning=learning.pictures(evidence),
         noun="text" if evidence.words else "picture",
         facts=_facts(evidence),
-        **(_of_classes(evidence) if evidence.task.kind == "classification" else _of_several(evidence)),
+        **_OF.get(evidence.task.kind, _of_several)(evidence),
     )
 
 
@@ -50,6 +50,21 @@ def _of_several(evidence: Evidence) -> dict[str, Any]:
         confusion=None,
         kinds=several.kinds(evidence) if there else [],
     )
+
+
+def _of_texts(evidence: Evidence) -> dict[str, Any]:
+    """The same of texts that were written."""
+    there = len(evidence.test.ids) > 0
+    return dict(
+        by_class=None,
+        ranking=written.pictures(evidence) if there else [],
+        calibration=[],
+        confusion=None,
+        kinds=written.kinds(evidence) if there else [],
+    )
+
+
+_OF = {"classification": _of_classes, "translation": _of_texts}
 
 
 def _facts(evidence: Evidence) -> list[tuple[str, str]]:

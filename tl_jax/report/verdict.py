@@ -19,6 +19,7 @@ _TWO = ("auroc", "accuracy_at_threshold", "sensitivity", "specificity")
 _MORE = ("auroc", "accuracy_calibrated", "balanced_accuracy", "average_precision")
 _FINDINGS = ("auroc", "average_precision", "sensitivity", "specificity")
 _NUMBERS = ("rmse", "mae", "r2", "pearson", "coverage")
+_TEXTS = ("bleu", "exact_match", "token_accuracy", "nll")
 _WITH_UNIT = ("rmse", "mae", "bias")
 _DIGITS = ".3f"
 
@@ -57,7 +58,7 @@ def _shown(evidence: Evidence) -> Sequence[str]:
     kind = evidence.task.kind
     if kind == "classification":
         return _MORE if len(evidence.classes) > 2 else _TWO
-    return _FINDINGS if kind == "multi_label" else _NUMBERS
+    return {"multi_label": _FINDINGS, "translation": _TEXTS}.get(kind, _NUMBERS)
 
 
 def _reached(test: Mapping[str, Any], tiles: Sequence[Tile]) -> str:
@@ -88,6 +89,8 @@ def _chosen(evidence: Evidence) -> str:
         halves = [f"{name} ± {half:.4g}" for name, half in test["half"].items() if half is not None]
         told = f"A prediction holds the truth with 95 % within {_some(halves)}, by the errors on validation."
         return text + told if halves else text.strip()
+    if evidence.task.kind == "translation":
+        return f"{text}BLEU as {test['bleu_signature']}."
     if evidence.task.kind == "multi_label":
         text += f"Each finding has a threshold of its own, chosen on validation by {test['criterion']}. "
     elif test["threshold"] is None:
@@ -141,6 +144,8 @@ def _holders(evidence: Evidence) -> dict[str, np.ndarray]:
     labels, kind = evidence.test.labels, evidence.task.kind
     if kind == "classification":
         return {name: labels == i for i, name in enumerate(evidence.classes)}
+    if kind == "translation":
+        return {name: np.ones(len(labels), bool) for name in evidence.classes}
     there = labels == 1 if kind == "multi_label" else ~np.isnan(labels)
     return dict(zip(evidence.classes, there.T, strict=True))
 

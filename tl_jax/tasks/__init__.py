@@ -11,10 +11,22 @@ from tl_jax.tasks.classification import Classification
 from tl_jax.tasks.multi_label import MultiLabel
 from tl_jax.tasks.regression import Regression
 from tl_jax.tasks.task import Task
+from tl_jax.tasks.translation import Translation
 
-__all__ = ["TASKS", "Classification", "MultiLabel", "Regression", "Task", "classes_only", "find"]
+__all__ = [
+    "TASKS",
+    "Classification",
+    "MultiLabel",
+    "Regression",
+    "Task",
+    "Translation",
+    "classes_only",
+    "find",
+]
 
-TASKS: dict[str, Task] = {task.kind: task for task in (Classification(), MultiLabel(), Regression())}
+TASKS: dict[str, Task] = {
+    task.kind: task for task in (Classification(), MultiLabel(), Regression(), Translation())
+}
 """Names a config may use. A config may also give a class, or a function that returns a `Task`."""
 
 

@@ -23,8 +23,10 @@ class Task(ABC):
 
     ``labels`` says what the labels of a data set are (`tl_jax.data.labels`); ``better`` what `quick`
     measures, which ``select.metric`` may name, and whether more of it is better; ``judged`` the measure by
-    which experiments compare runs; ``kind`` which measures and which report it has. ``names`` are those of
-    classes, findings or numbers, K of them; a ``decision`` is what `decide` fits to validation, with
+    which experiments compare runs; ``kind`` which measures and which report it has; ``sequence`` that it
+    needs a language model, whose outputs (B, n, V) are too many to keep: then `scored` takes the place of
+    `logits`, and at the end the network writes a text for every example (`with_texts`). ``names`` are
+    those of classes, findings or numbers, K of them; a ``decision`` is what `decide` fits to validation, with
     ``to_dict``.
 
     The first four functions go into compiled steps: only `jax.numpy`, no Python branches on values.
@@ -34,6 +36,7 @@ class Task(ABC):
     better: ClassVar[Mapping[str, bool]]
     judged: ClassVar[str]
     kind: ClassVar[str]
+    sequence: ClassVar[bool] = False
 
     @abstractmethod
     def outputs(self, names: int) -> int:
@@ -48,9 +51,21 @@ class Task(ABC):
         """A scalar, the **mean over the batch**, or micro-batches would not add up to it; ``weights`` are
         those of `weights`."""
 
+    def width(self, names: int) -> int:
+        """How many numbers an example is judged by while it trains: K."""
+        return names
+
+    def columns(self, names: int) -> int:
+        """How many numbers of an example stand at the end of its row in predictions.csv."""
+        return self.width(names)
+
     def logits(self, outputs: jax.Array) -> jax.Array:
         """Outputs (B, …) → (B, K), as they are judged and written down."""
         return outputs
+
+    def scored(self, outputs: jax.Array, labels: jax.Array) -> jax.Array:
+        """Outputs and labels of the same examples → (B, K), as they are judged and written down."""
+        return self.logits(outputs)
 
     def fitted(self, labels: np.ndarray, settings: Any) -> Task:
         """The task for these training labels (n, …) and ``config.loss``."""
@@ -102,6 +117,10 @@ class Task(ABC):
     @abstractmethod
     def decision(self, values: Mapping[str, Any]) -> Any:
         """The inverse of a decision's ``to_dict``."""
+
+    def with_texts(self, logits: np.ndarray, written: Sequence[str], references: Sequence[str]) -> np.ndarray:
+        """`scored` (n, K) → (n, L) for `measure`, once the network has written a text for every example."""
+        return logits
 
     @abstractmethod
     def measure(

@@ -23,12 +23,14 @@ SOURCES: dict[str, Callable[..., Table]] = {
 
 
 def noun(config_data: Any) -> str | None:
-    """What the table of ``config_data.source`` will hold, "picture" or "text"; None where only the table can
-    say: of a function."""
+    """What the table of ``config_data.source`` will hold, "picture", "text" or "pair"; None where only the
+    table can say: of a function."""
     named_text = {"csv": config_data.columns.text, "tfds": config_data.features.text}
     source = config_data.source
     if source not in SOURCES:
         return None
+    if source == "csv" and config_data.columns.target:
+        return "pair"
     return "text" if named_text.get(source) else "picture"
 
 

@@ -33,7 +33,7 @@ def read(config: Any, *, training: bool = True) -> Table:
       SourceError: no such file or column, missing pictures, empty cells, unknown split names, one picture
         with two labels; lists everything.
     """
-    if config.columns.text:
+    if config.columns.text or config.columns.target:
         return texts.read(config, training=training)
     rows = collect(config, training=training)
     if rows.groups is None:
@@ -62,7 +62,7 @@ class _Reading:
         self.root, self.header, self.splits_count = root, header, splits_count
         self.skip = config.on_bad_image == "skip"
         names, labels = targets.columns(config.columns.to_dict())
-        self.names = {key: name for key, name in names.items() if key != "text"}
+        self.names = {key: name for key, name in names.items() if key not in ("text", "target")}
         self.rows = Rows(groups=[] if self.names["group"] else None, names=labels)
         taken = {name for name in self.names.values() if name}
         self.further = [name for name in header if name and name not in taken]

@@ -1,8 +1,10 @@
-"""Texts of a CSV file, or of a folder of them: one row a text.
+"""Texts of a CSV file, or of a folder of them: one row a text, or a pair of them.
 
-``data.columns.text`` names their column. ``data.manifest`` is the file, with a column for the split if splits
-are given, or a folder of files that are called after their splits, such as train.csv, val.csv and test.csv.
-That column and all that have no part here go along as facts about the rows.
+``data.columns.text`` names their column, and ``data.columns.target`` that of what is to be written after
+them, such as a translation: then a row is a pair, and nothing is called a label. ``data.manifest`` is the
+file, with a column for the split if splits are given, or a folder of files that are called after their
+splits, such as train.csv, val.csv and test.csv. The column of texts and all that have no part here go along
+as facts about the rows; those of pairs do when they are read (`tl_jax.data.pairs`).
 """
 
 from __future__ import annotations
@@ -20,18 +22,23 @@ from tl_jax.data.sources.rows import Rows, table
 from tl_jax.data.sources.splits import SPLIT_NAMES
 from tl_jax.data.table import Table
 
+PAIR = "pair"
+"""What a row of two texts is, and what stands in the place of its label."""
+
 
 class Words:
-    """Reads text i."""
+    """Reads text i, or the two texts of pair i."""
 
-    def __init__(self, texts: Sequence[str]) -> None:
+    def __init__(self, texts: Sequence[str | tuple[str, str]]) -> None:
         self.texts = tuple(texts)
 
-    def read(self, i: int, at_least: tuple[int, int] | None = None) -> str:
+    def read(self, i: int, at_least: tuple[int, int] | None = None) -> str | tuple[str, str]:
         return self.texts[i]
 
     def stamp(self, i: int) -> str:
-        return hashlib.blake2b(self.texts[i].encode(), digest_size=16).hexdigest()
+        text = self.texts[i]
+        words = text if isinstance(text, str) else "\0".join(text)
+        return hashlib.blake2b(words.encode(), digest_size=16).hexdigest()
 
 
 def read(config: Any, *, training: bool = True) -> Table:
@@ -44,8 +51,13 @@ def read(config: Any, *, training: bool = True) -> Table:
       SourceError: no such file or column, empty labels, unknown split names; lists everything.
     """
     names, labels = targets.columns({**config.columns.to_dict(), "path": ""})
+    paired = bool(names["target"])
+    if paired:
+        names["label"] = ""
     rows = Rows(groups=[] if config.columns.group else None, names=labels)
-    texts: list[str] = []
+    texts: list[str | tuple[str, str]] = []
+    needed = ("text", "target") if paired else ("text",) if labels else ("text", "label")
+    own = {*names.values()} - ({""} if paired else {names["text"]})
     files = list(_files(config))
     if len(files) > 1 and names["split"]:
         rows.problems.append(
@@ -57,8 +69,8 @@ def read(config: Any, *, training: bool = True) -> Table:
             "keep one"
         )
     for path, split in files:
-        header, records = parse(path, names, ("text",) if labels else ("text", "label"))
-        further = [name for name in header if name and name not in {*names.values()} - {names["text"]}]
+        header, records = parse(path, names, needed)
+        further = [name for name in header if name and name not in own]
         rows.columns = rows.columns or {name: [] for name in further}
         if set(rows.columns) != set(further):
             rows.problems.append(f"{path} has other columns than {files[0][0]}: {some(header, 20)}")
@@ -68,7 +80,7 @@ def read(config: Any, *, training: bool = True) -> Table:
         wrong: dict[str, list[str]] = {}
         for line, cells in _cells(path, header, records, rows.problems):
             name = f"{split}/{line}" if len(files) > 1 else str(line)
-            label = cells[names["label"]].strip() if names["label"] else ""
+            label = cells[names["label"]].strip() if names["label"] else PAIR * paired
             given = cells[names["split"]].strip().lower() if names["split"] else split
             if labels:
                 rows.targets.append(targets.parse(cells, labels, f"line {line}", wrong))
@@ -80,7 +92,8 @@ def read(config: Any, *, training: bool = True) -> Table:
                 rows.problems.append(
                     f"{path}, line {line}: split {given!r} is unknown{nearest(given, SPLIT_NAMES)}"
                 )
-            texts.append(cells[names["text"]])
+            text = cells[names["text"]]
+            texts.append((text, cells[names["target"]]) if paired else text)
             rows.ids.append(name)
             rows.inner.append(name)
             rows.labels.append(label)
@@ -101,12 +114,12 @@ def read(config: Any, *, training: bool = True) -> Table:
     rows.check(config, f"{config.manifest} cannot be used:", training=training)
     if rows.groups is None:
         rows.find_groups(config.group)
-    return of(rows, texts)
+    return of(rows, texts, noun=PAIR if paired else "text")
 
 
-def of(rows: Rows, texts: Sequence[str]) -> Table:
+def of(rows: Rows, texts: Sequence[str | tuple[str, str]], *, noun: str = "text") -> Table:
     """The table of checked rows whose words are ``texts``."""
-    return replace(table(rows, Words(texts)), noun="text")
+    return replace(table(rows, Words(texts)), noun=noun)
 
 
 def unlabelled(path: Path, column: str) -> Table:
