@@ -33,7 +33,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.bert = AutoModel.from_pretrained(folder, dtype=torch.float32, add_pooling_layer=False)
         head = load_file(Path(folder) / "model.safetensors")
-        self.classifier = nn.Linear(*reversed(head["classifier.weight"].shape))
+        outputs, features = head["classifier.weight"].shape
+        self.classifier = nn.Linear(features, outputs)
         self.classifier.load_state_dict(
             {name: head[f"classifier.{name}"].float() for name in ("weight", "bias")}
         )
