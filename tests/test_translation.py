@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from tests import tiny_pairs, tiny_texts
 from tests.test_resume import StopAfter
-from tl_jax import evaluate, export, predict
+from tl_jax import evaluate, export, features, predict
 from tl_jax.config import complete
 from tl_jax.interrupt import Interrupted
 from tl_jax.job import prepare
@@ -169,6 +169,16 @@ def test_transformers_writes_the_same_by_the_exported_model(finished):
         )
         written = tokenizer.decode(out[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True)
         assert written.strip() == row["hypothesis"]
+
+
+def test_features_are_those_of_blocks(finished, pairs, tmp_path):
+    """Neck and head keep tokens apart."""
+    flags = [f"--workdir={finished}", f"--output={tmp_path / 'f.npz'}"]
+    with pytest.raises(ValueError, match="a block gives their mean, such as blocks/1"):
+        features.main(["features", *flags, "--layer=neck"])
+    assert features.main(["features", *flags, "--layer=blocks/1"]) == 0
+    with np.load(tmp_path / "f.npz") as found:
+        assert found["features"].shape == (256 + 24 + 32, 32)
 
 
 def test_its_weights_go_on_to_other_pairs(finished, pairs, tmp_path):
