@@ -51,7 +51,7 @@ def of(evidence: Evidence) -> Verdict:
         form = _DIGITS if name not in _WITH_UNIT else ".4g"
         value = Estimate(one.value).text(form)
         tiles.append(Tile(named(evidence, name), value, one.interval(form)))
-    return Verdict(_reached(test, tiles), _chosen(evidence), list(_mind(evidence, shown)), tiles)
+    return Verdict(_reached(evidence, tiles), _chosen(evidence), list(_mind(evidence, shown)), tiles)
 
 
 def _shown(evidence: Evidence) -> Sequence[str]:
@@ -61,19 +61,20 @@ def _shown(evidence: Evidence) -> Sequence[str]:
     return {"multi_label": _FINDINGS, "translation": _TEXTS}.get(kind, _NUMBERS)
 
 
-def _reached(test: Mapping[str, Any], tiles: Sequence[Tile]) -> str:
+def _reached(evidence: Evidence, tiles: Sequence[Tile]) -> str:
     told = [
         f"{tile.title} {tile.value}" + (f" (95\u00a0% interval {tile.interval})" if tile.interval else "")
         for tile in tiles[:2]
         if tile.interval or tile.value != "–"
     ]
-    return f"{' and '.join(told) or 'nothing that can be measured'} on {_counted(test)}."
+    return f"{' and '.join(told) or 'nothing that can be measured'} on {_counted(evidence)}."
 
 
-def _counted(measures: Mapping[str, Any]) -> str:
-    n, groups = measures["n"], measures["n_groups"]
+def _counted(evidence: Evidence) -> str:
+    n, groups = evidence.result["test"]["n"], evidence.result["test"]["n_groups"]
+    noun = "text" if evidence.words else "picture"
     of = f" of {groups:,} groups" if groups != n else ", each a group of its own"
-    return f"{n:,} test {'picture' if n == 1 else 'pictures'}{of}"
+    return f"{n:,} test {noun if n == 1 else noun + 's'}{of}"
 
 
 def _chosen(evidence: Evidence) -> str:
