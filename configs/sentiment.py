@@ -19,7 +19,7 @@ PLANS = {
     # How good are the features as they are?
     "linear_probe": [dict(name="head", train="head", lr=3e-3, duration="10 epochs")],
     # Everything from the first step, lower layers more slowly.
-    "full": [ALL],
+    "full": [dict(ALL, lr=2e-4, weight_decay=0.01)],
     # ULMFiT's gradual unfreezing (Howard & Ruder 2018): the head, then two blocks more at a time.
     "gradual": [
         dict(name="head", train="head", lr=3e-3, duration="3 epochs"),
@@ -28,6 +28,9 @@ PLANS = {
         dict(ALL, duration="2 epochs"),
     ],
 }
+
+# After two epochs at this rate the network grows too sure of itself; smoothed labels slow that down.
+SMOOTHING = {"full": 0.1}
 
 
 def weights() -> str:
@@ -47,5 +50,6 @@ def get_config(arg=""):
     c.batch_size = 32
     c.data = dict(source="csv", columns=dict(text="text", label="label"))
     c.model = dict(pretrained=weights(), pooling="mean")
+    c.loss = dict(label_smoothing=SMOOTHING.get(plan, 0.0))
     c.stages = [dict(stage) for stage in PLANS[plan]]
     return c

@@ -37,7 +37,20 @@ ARCHS = {
         patch_size=8,
     ),
     "convnext": dict(model_type="convnext", hidden_sizes=[8, 16], depths=[1, 2], layer_scale_init_value=0.1),
+    "bert": dict(
+        model_type="bert",
+        vocab_size=40,
+        hidden_size=16,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=12,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        pooling="mean",
+    ),
 }
+TOKENS = {"bert": 12}
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +63,7 @@ def _threads(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", ARCHS)
 def test_losses_agree_at_the_first_step_and_later(name: str) -> None:
     pytest.importorskip("torch", reason="one side is torch: pip install -e '.[reference]'")
-    with Pair(ARCHS[name], {"all": 3, "half": 1}, batch=8, size=32) as pair:
+    with Pair(ARCHS[name], {"all": 3, "half": 1}, batch=8, size=32, tokens=TOKENS.get(name, 0)) as pair:
         for part in ("all", "half", "forward"):
             pair.check(part)
             later = {side.call("take", 3) for side in pair.sides.values()}
