@@ -86,6 +86,7 @@ WITH = {
     "model.head.dropout": {"model.head.name": "mlp", "model.head.sizes": (8,)},
     "model.head.output": {"model.head.name": "linear"},
     "data.columns.labels": {"task": "multi_label"},
+    "data.columns.target": {"task": "translation"},
     "loss.huber": {"task": "regression", "select.metric": "rmse"},
 }
 """Keys that mean something only with others."""

@@ -112,7 +112,10 @@ def unknown(path: str, siblings: Iterable[str]) -> str:
     """The sentence for a key that does not exist, with the nearest one that does."""
     head, _, name = path.rpartition(".")
     siblings = list(siblings)
-    by_name = {key.rpartition(".")[2]: key.replace("[]", "[0]") for key in reversed(keys())}
+    # Of keys that are called alike that of the top level, not of one of several tasks.
+    order = list(reversed(keys()))
+    order.sort(key=lambda key: not key.startswith("tasks[]"))
+    by_name = {key.rpartition(".")[2]: key.replace("[]", "[0]") for key in order}
     near = difflib.get_close_matches(name, siblings, n=1)
     elsewhere = difflib.get_close_matches(name, by_name, n=1, cutoff=0.8)
     if elsewhere and (elsewhere[0] == name or not near):

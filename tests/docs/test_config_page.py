@@ -6,7 +6,7 @@ import importlib.util
 import re
 from pathlib import Path
 
-from tl_jax.completion import keys
+from tl_jax.completion import keys, pattern
 from tl_jax.config import complete
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -24,7 +24,7 @@ def test_the_page_is_what_its_script_writes() -> None:
 
 def test_every_key_is_on_the_page() -> None:
     text = (DOCS / "config.md").read_text(encoding="utf-8")
-    assert [key for key in keys() if f"`{key.replace('[]', '[i]')}`" not in text] == []
+    assert [key for key in keys() if f"`{pattern(key).replace('[]', '[i]')}`" not in text] == []
 
 
 def test_the_pages_example_runs_as_it_stands() -> None:
