@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from importlib.metadata import version
 from pathlib import Path
 
 # Hundreds of small programs are compiled here and hardly run: compiling fast matters, not running fast.
-FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+_QUICK = (
+    "--xla_backend_optimization_level=0",
+    "--xla_cpu_parallel_codegen_split_count=1",  # each worker has one processor
+    "--xla_cpu_prefer_vector_width=128",
+    *(
+        ["--xla_cpu_use_fusion_emitters=false"] if version("jaxlib") < "0.11" else []
+    ),  # later ones have no other
+)
+FLAGS = " ".join(("--xla_force_host_platform_device_count=8", *_QUICK))
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")  # nobody looks at the programs
+gc.set_threshold(100_000, 50, 1_000)  # a traced program is many objects, and they live on
 
 import jax
 import pytest

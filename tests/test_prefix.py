@@ -60,7 +60,12 @@ LAST = dict(name="last", train="last 1")
         pytest.param("vit", [HEAD, LAST], {}, marks=pytest.mark.slow),
         pytest.param("vit", [LAST], dict(loss=dict(l2_sp=0.1), data_budget=0), marks=pytest.mark.slow),
         # What an earlier stage has changed is what the next one keeps.
-        ("resnet", [dict(name="all", train="all"), HEAD], dict(modes=("off", "auto"))),
+        pytest.param(
+            "resnet",
+            [dict(name="all", train="all"), HEAD],
+            dict(modes=("off", "auto")),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_kept_or_not_the_run_is_the_same(network, stages, changes, folder, tmp_path):
@@ -79,18 +84,11 @@ def test_kept_or_not_the_run_is_the_same(network, stages, changes, folder, tmp_p
         np.testing.assert_allclose(kept[name], leaf, rtol=1e-4, atol=2e-5, err_msg=name)
 
 
-@pytest.mark.parametrize(
-    "mesh", [pytest.param(dict(data=8), marks=pytest.mark.slow), dict(data=2, fsdp=4)], ids=["8 × 1", "2 × 4"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("mesh", [dict(data=8), dict(data=2, fsdp=4)], ids=["8 × 1", "2 × 4"])
 @pytest.mark.parametrize(
     "changes",
-    [
-        {},
-        pytest.param(
-            dict(augment=dict(rotate=5.0, brightness=0.1), cache=dict(prefix="on", views=2)),
-            marks=pytest.mark.slow,
-        ),
-    ],
+    [{}, pytest.param(dict(augment=dict(rotate=5.0, brightness=0.1), cache=dict(prefix="on", views=2)))],
     ids=["pictures", "views"],
 )
 def test_on_eight_devices_as_on_one(changes, mesh, folder, tmp_path):
@@ -173,7 +171,9 @@ def test_when_it_is_kept_and_why_not(stage, changes, start, words, folder):
     assert (found.start, words in found.why) == (start, True), found
 
 
-@pytest.mark.parametrize("budget", [10**9, 0], ids=["resident", "streamed"])
+@pytest.mark.parametrize(
+    "budget", [10**9, pytest.param(0, marks=pytest.mark.slow)], ids=["resident", "streamed"]
+)
 def test_views_that_do_not_differ_teach_what_the_pictures_do(budget, folder, tmp_path):
     """An augmentation too small to be seen: the same pictures in the same batches, whatever the view."""
     unseen = dict(augment=dict(brightness=1e-7), cache=dict(prefix="on", views=2))
@@ -214,6 +214,7 @@ def test_a_disk_that_fails_after_the_plan_costs_time_and_not_the_run(folder, tmp
     assert np.array_equal(plain[1], failed[1])
 
 
+@pytest.mark.slow
 def test_kept_in_bfloat16_the_run_is_nearly_the_same(folder, tmp_path):
     """What is kept is rounded by up to one part in 256, and so are losses, about."""
     found = [

@@ -65,7 +65,7 @@ def assert_alike(found, expected):
 @pytest.mark.parametrize(
     ("network", "changes"),
     [
-        ("resnet", dict(ema=0.9)),
+        pytest.param("resnet", dict(ema=0.9), marks=pytest.mark.slow),
         pytest.param("resnet", dict(data_budget=0), marks=pytest.mark.slow),
         pytest.param("vit", dict(loss=dict(l2_sp=0.1), ema=0.9), marks=pytest.mark.slow),
         pytest.param(

@@ -32,7 +32,7 @@ def texts(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def finished(texts, weights, tmp_path_factory) -> Path:
     workdir = tmp_path_factory.mktemp("runs") / "finished"
-    run(tiny_texts.config(texts, weights), workdir, quiet=True)
+    run(tiny_texts.config(texts, weights, report=dict(enabled=True)), workdir, quiet=True)
     return workdir
 
 

@@ -33,7 +33,7 @@ def pairs(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def finished(pairs, weights, tmp_path_factory) -> Path:
     workdir = tmp_path_factory.mktemp("runs") / "finished"
-    run(tiny_pairs.config(pairs, weights), workdir, quiet=True)
+    run(tiny_pairs.config(pairs, weights, report=dict(enabled=True)), workdir, quiet=True)
     return workdir
 
 
@@ -75,6 +75,7 @@ def test_the_report_shows_what_was_written(finished):
     assert (finished / "report.html").read_text() == page
 
 
+@pytest.mark.slow
 def test_interrupted_it_ends_with_the_same_bits(finished, pairs, weights, tmp_path):
     config = tiny_pairs.config(pairs, weights)
     with pytest.raises(Interrupted):
@@ -84,6 +85,7 @@ def test_interrupted_it_ends_with_the_same_bits(finished, pairs, weights, tmp_pa
         assert (tmp_path / name).read_bytes() == (finished / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_micro_batches_learn_the_same(pairs, tmp_path):
     """Without dropout, whose keys are a part's own."""
     still = dict(embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0)

@@ -58,6 +58,7 @@ def config(root: Path, **changes: Any) -> dict[str, Any]:
         "augment": dict(rotate=5.0, brightness=0.1),
         "evaluation": dict(bootstrap=50, batch_size=16),
         "mesh": dict(data=1),
+        "report": dict(enabled=False),  # it takes as long as the rest
         "stages": [
             dict(name="head", duration="2 epochs", train="head", lr=1e-2),
             dict(name="all", duration="3 epochs", train="all", lr=3e-3, layer_decay=0.8, weight_decay=0.01),

@@ -80,6 +80,7 @@ def config(pairs: Path, weights: Path, **changes: Any) -> dict[str, Any]:
         "model": dict(pretrained=str(weights)),
         "evaluation": dict(bootstrap=50, batch_size=16, beams=2),
         "mesh": dict(data=1),
+        "report": dict(enabled=False),
         "cache": dict(dir=""),
         "stages": [
             dict(name="top", duration="1 epochs", train="last 1", lr=3e-3),

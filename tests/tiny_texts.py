@@ -74,6 +74,7 @@ def config(texts: Path, weights: Path, **changes: Any) -> dict[str, Any]:
         "model": dict(pretrained=str(weights), dropout=0.1),
         "evaluation": dict(bootstrap=50, batch_size=16),
         "mesh": dict(data=1),
+        "report": dict(enabled=False),
         "cache": dict(dir=""),
         "stages": [
             dict(name="head", duration="2 epochs", train="head", lr=1e-2),

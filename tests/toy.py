@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from tl_jax.backbones.anatomy import Backbone, Carry, Head, Spec, merge, split
+from tl_jax.pretrained.initial import keys
 
 
 class Stem(nnx.Module):
@@ -54,7 +55,7 @@ class Toy(Backbone):
 
 def outline(**sizes: int) -> Toy:
     """The toy without weights: all that a plan needs."""
-    return nnx.eval_shape(lambda: Toy(nnx.Rngs(0), **sizes))
+    return nnx.eval_shape(lambda: Toy(keys(0), **sizes))
 
 
 def toy(seed: int = 0, **sizes: int) -> Toy:
@@ -64,4 +65,4 @@ def toy(seed: int = 0, **sizes: int) -> Toy:
 
 @cache
 def _parts(seed: int, sizes: tuple[tuple[str, int], ...]) -> tuple[Any, ...]:
-    return split(nnx.jit(lambda: Toy(nnx.Rngs(seed), **dict(sizes)))())
+    return split(nnx.jit(lambda: Toy(keys(seed), **dict(sizes)))())

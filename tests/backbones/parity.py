@@ -12,6 +12,7 @@ from flax import nnx
 
 from tl_jax import backbones
 from tl_jax.backbones.anatomy import Backbone, Leaves, merge, run, set_mode, split
+from tl_jax.pretrained.initial import keys
 from tl_jax.pretrained.rules import to_ours
 
 TOLERANCE = 1e-4
@@ -22,7 +23,7 @@ HEAD = dict.fromkeys(("head/linear/kernel", "head/linear/bias"), "the checkpoint
 
 def filled(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], **overrides: Any) -> Backbone:
     """A backbone in inference mode; a head that the checkpoint lacks is zero."""
-    outline = nnx.eval_shape(lambda: backbones.build(config, rngs=nnx.Rngs(0), **overrides))
+    outline = nnx.eval_shape(lambda: backbones.build(config, rngs=keys(0), **overrides))
     graph, params, stats = split(outline)
     leaves = {**params, **stats}
     read = to_ours(arrays, backbones.table(outline.spec.config), leaves, optional=HEAD)

@@ -28,6 +28,7 @@ from tl_jax.backbones.heads import HEAD
 from tl_jax.backbones.hf_config import ConfigError
 from tl_jax.backbones.necks import NECK
 from tl_jax.backbones.text import PADDING
+from tl_jax.pretrained.initial import keys
 from tl_jax.pretrained.rules import Ignore, Rule, to_ours, to_theirs
 from tl_jax.programs import flops
 
@@ -169,7 +170,7 @@ compiled = _compiled(*_PICTURES, "bert", "roberta", "distilbert", "gpt2", "gpt2 
 
 
 def _build(config: dict[str, Any], **options: Any) -> Backbone:
-    return backbones.build(config, outputs=OUTPUTS, dropout=0.3, rngs=nnx.Rngs(0), **options)
+    return backbones.build(config, outputs=OUTPUTS, dropout=0.3, rngs=keys(0), **options)
 
 
 def _model(config: dict[str, Any], **options: Any) -> Backbone:
@@ -281,15 +282,18 @@ def test_the_call_leaves_out_what_the_neck_does_not_read() -> None:
 def test_padding_never_changes_a_logit(config: dict[str, Any]) -> None:
     model = _model(config)
     _mode(model, training=False)
-    tokens = _inputs(model, config)
-    padded = jnp.pad(tokens, ((0, 0), (0, 6)), constant_values=PADDING)
-    logits = model(tokens)
+    rows = ((1, 7), (2, 3), (3, 1))
+
+    def each(model: Backbone, tokens: jax.Array) -> Any:
+        padded = jnp.pad(tokens, ((0, 0), (0, 6)), constant_values=PADDING)
+        return model(tokens), model(padded), [model(tokens[i : i + 1, :length])[0] for i, length in rows]
+
+    logits, padded, alone = _jit(model, each, _inputs(model, config))
     read = slice(12) if model.spec.sequence else ...
-    np.testing.assert_allclose(model(padded)[:, read], logits, rtol=1e-5, atol=1e-6)
-    for row, length in ((1, 7), (2, 3), (3, 1)):
+    np.testing.assert_allclose(padded[:, read], logits, rtol=1e-5, atol=1e-6)
+    for (row, length), found in zip(rows, alone, strict=True):
         read = slice(length) if model.spec.sequence else ...
-        alone = model(tokens[row : row + 1, :length])[0]
-        np.testing.assert_allclose(alone, logits[row][read], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found, logits[row][read], rtol=1e-5, atol=1e-6)
 
 
 @compiled

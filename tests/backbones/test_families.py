@@ -17,10 +17,11 @@ from tl_jax.backbones import convnext, dinov2, inception, resnet, vgg, vit
 from tl_jax.backbones.anatomy import Preprocess, set_mode, split
 from tl_jax.backbones.hf_config import ConfigError
 from tl_jax.backbones.necks import NECK
+from tl_jax.pretrained.initial import keys
 
 
 def _outline(config: dict[str, Any], **options: Any) -> Any:
-    return nnx.eval_shape(lambda: backbones.build(config, rngs=nnx.Rngs(0), **options))
+    return nnx.eval_shape(lambda: backbones.build(config, rngs=keys(0), **options))
 
 
 def _called(model: Any, shape: tuple[int, ...]) -> Any:
@@ -134,7 +135,7 @@ def test_a_vit_refuses_pictures_of_another_size() -> None:
 
 def test_pixels_beyond_the_last_patch_are_left_out() -> None:
     config = dict(model_type="vit", hidden_size=8, num_attention_heads=2, num_hidden_layers=1, patch_size=8)
-    model = vit.build({**config, "image_size": 21}, rngs=nnx.Rngs(0))
+    model = vit.build({**config, "image_size": 21}, rngs=keys(0))
     images = np.random.default_rng(0).normal(size=(1, 21, 21, 3)).astype(np.float32)
     blank = images.copy()
     blank[:, 16:] = blank[:, :, 16:] = 0
@@ -145,7 +146,7 @@ def test_pixels_beyond_the_last_patch_are_left_out() -> None:
 @pytest.mark.parametrize("size", [33, 47])
 def test_a_resnet_takes_odd_sizes(size: int) -> None:
     model = resnet.build(
-        dict(embedding_size=4, hidden_sizes=(4, 8), depths=(1, 1), layer_type="basic"), rngs=nnx.Rngs(0)
+        dict(embedding_size=4, hidden_sizes=(4, 8), depths=(1, 1), layer_type="basic"), rngs=keys(0)
     )
     set_mode(model, dropout=False, batch_statistics=False)
     carry = nnx.eval_shape(model.stem, jnp.ones((1, size, size, 3)))
@@ -156,7 +157,7 @@ VGG = dict(model_type="vgg", hidden_sizes=(4, 8), depths=(1, 1), num_features=16
 
 
 def test_a_vgg_drops_between_its_large_layers_in_training() -> None:
-    model = vgg.build({**VGG, "hidden_dropout_prob": 0.5}, rngs=nnx.Rngs(0))
+    model = vgg.build({**VGG, "hidden_dropout_prob": 0.5}, rngs=keys(0))
     x = jax.random.normal(jax.random.key(1), (2, 8, 8, 8))
     one, other = (model.neck({"x": x}, key=jax.random.key(i)) for i in range(2))
     assert not np.array_equal(one, other)
@@ -273,7 +274,7 @@ def test_a_convnext_takes_any_size(size: int) -> None:
 def test_stochastic_depth_drops_what_a_block_adds_to_a_picture_or_keeps_it_whole() -> None:
     """More and more up the chain of a ConvNeXt; what stays is divided by its probability."""
     config = dict(model_type="convnext", depths=(1, 1, 1), hidden_sizes=(4, 4, 4), drop_path_rate=0.5)
-    model = convnext.build({**config, "layer_scale_init_value": 1.0}, rngs=nnx.Rngs(0))
+    model = convnext.build({**config, "layer_scale_init_value": 1.0}, rngs=keys(0))
     assert [block.drop_path.rate for block in model.blocks] == [0.0, 0.25, 0.5]
     block, carry = model.blocks[2], {"x": jax.random.normal(jax.random.key(0), (64, 2, 2, 4))}
     whole, random = block(carry)["x"], block(carry, key=jax.random.key(1))["x"]

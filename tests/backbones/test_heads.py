@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 from tl_jax import backbones
 from tl_jax.backbones import heads
 from tl_jax.backbones.anatomy import set_mode, split
 from tl_jax.backbones.hf_config import ConfigError
+from tl_jax.pretrained.initial import keys
 from tl_jax.pretrained.rules import to_ours, to_theirs
 from tl_jax.tasks import Classification
 
@@ -24,7 +24,7 @@ MLP: dict[str, Any] = dict(name="mlp", sizes=(16, 12), act="relu", dropout=0.5, 
 def head(outputs: int = 3, dropout: float = 0.0, **changes: Any) -> heads.Perceptron:
     facts = heads.described(**{**MLP, **changes})
     assert facts is not None
-    return heads.build(facts, 8, outputs, dropout=dropout, rngs=nnx.Rngs(0))
+    return heads.build(facts, 8, outputs, dropout=dropout, rngs=keys(0))
 
 
 def test_the_linear_head_needs_no_description() -> None:
@@ -49,7 +49,7 @@ def test_hidden_layers_by_hand() -> None:
 @pytest.mark.parametrize("rates", [dict(dropout=0.5), dict(dropout=0.0)])
 def test_what_is_dropped_is_a_function_of_the_key(rates: dict[str, float]) -> None:
     x = jnp.ones((5, 8))
-    made = heads.build(heads.described(**{**MLP, **rates}), 8, 3, dropout=0.5, rngs=nnx.Rngs(0))  # type: ignore[arg-type]
+    made = heads.build(heads.described(**{**MLP, **rates}), 8, 3, dropout=0.5, rngs=keys(0))  # type: ignore[arg-type]
     one, again, other = (made(x, key=jax.random.key(i)) for i in (0, 0, 1))
     np.testing.assert_array_equal(one, again)
     assert not np.array_equal(one, other)
@@ -79,14 +79,14 @@ def test_one_unit_does_not_tell_three_classes_apart() -> None:
 def test_every_problem_of_a_description_in_one_error() -> None:
     facts = {"sizes": [0], "act": "rely", "dropout": 1.0, "output": "max"}
     with pytest.raises(ConfigError) as error:
-        heads.build(facts, 8, 2, dropout=0.0, rngs=nnx.Rngs(0))
+        heads.build(facts, 8, 2, dropout=0.0, rngs=keys(0))
     for text in ("sizes=[0]", "'rely'", "dropout=1.0", "output='max'"):
         assert text in str(error.value)
 
 
 def test_its_arrays_have_names_of_our_own() -> None:
     config = {**RESNET, heads.HEAD: heads.described(**{**MLP, "output": "sigmoid"})}
-    model = backbones.build(config, outputs=2, rngs=nnx.Rngs(0))
+    model = backbones.build(config, outputs=2, rngs=keys(0))
     leaves = {path: np.asarray(leaf) for part in split(model)[1:] for path, leaf in part.items()}
     table = backbones.table(model.spec.config)
     arrays = to_theirs(leaves, table)

@@ -22,5 +22,5 @@ def finished(photographs, tmp_path_factory) -> Path:
     # The caches of the other tests are kept out of the user's folders a test at a time; this outlives one.
     os.environ.setdefault("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     workdir = tmp_path_factory.mktemp("runs") / "finished"
-    run(pictures.config(photographs), workdir)
+    run(pictures.config(photographs, report=dict(enabled=True)), workdir)
     return workdir

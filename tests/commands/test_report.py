@@ -81,7 +81,9 @@ def test_other_pictures_are_not_shown_for_the_runs_own(finished, photographs, tm
 
 
 def test_off_on_the_command_line_and_no_other_config(photographs, tmp_path, capsys):
-    file = pictures.write_config(tmp_path / "c.py", pictures.config(photographs, stages=ONE_STAGE))
+    file = pictures.write_config(
+        tmp_path / "c.py", pictures.config(photographs, stages=ONE_STAGE, report=dict(enabled=True))
+    )
     arguments = ["", f"--config={file}", f"--workdir={tmp_path / 'run'}"]
     assert main.main([*arguments, "--config.report.enabled=false"]) == 0
     assert not (tmp_path / "run" / "report.html").exists()
@@ -95,7 +97,9 @@ def test_off_on_the_command_line_and_no_other_config(photographs, tmp_path, caps
 
 
 def test_the_path_is_the_last_line(photographs, tmp_path, capsys):
-    file = pictures.write_config(tmp_path / "c.py", pictures.config(photographs, stages=ONE_STAGE))
+    file = pictures.write_config(
+        tmp_path / "c.py", pictures.config(photographs, stages=ONE_STAGE, report=dict(enabled=True))
+    )
     arguments = ["", f"--config={file}", f"--workdir={tmp_path / 'run'}"]
     for _ in range(2):  # trained, then finished already
         assert main.main(arguments) == 0
@@ -108,7 +112,9 @@ def test_a_report_that_fails_is_a_warning(photographs, tmp_path, monkeypatch, ca
 
     monkeypatch.setattr(run_report, "write", broken)
     with caplog.at_level(logging.WARNING, "tl_jax"):
-        result = tl_jax.run(pictures.config(photographs, stages=ONE_STAGE), tmp_path / "run")
+        result = tl_jax.run(
+            pictures.config(photographs, stages=ONE_STAGE, report=dict(enabled=True)), tmp_path / "run"
+        )
     assert result["steps"] == 2
     assert Workdir(tmp_path / "run").result.exists()
     assert "no report (ZeroDivisionError: of all things)" in caplog.text

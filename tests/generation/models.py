@@ -11,6 +11,7 @@ from flax import nnx
 from tl_jax.backbones import gpt2
 from tl_jax.backbones.anatomy import merge, set_mode, split
 from tl_jax.backbones.text import PADDING
+from tl_jax.pretrained.initial import keys
 
 SIZES: dict[str, Any] = dict(
     model_type="gpt2",
@@ -26,7 +27,7 @@ SIZES: dict[str, Any] = dict(
 
 def model(seed: int = 0, *, scale: float = 0.5, **changes: Any) -> gpt2.GPT2:
     """With kernels large enough for its choices to differ."""
-    outline = nnx.eval_shape(lambda: gpt2.build({**SIZES, **changes}, rngs=nnx.Rngs(0)))
+    outline = nnx.eval_shape(lambda: gpt2.build({**SIZES, **changes}, rngs=keys(0)))
     set_mode(outline, dropout=False, batch_statistics=False)
     graph, params, _ = split(outline)
     random = np.random.default_rng(seed)

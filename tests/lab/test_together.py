@@ -175,6 +175,7 @@ def test_one_by_one_where_that_is_asked_for(folder, tmp_path):
     assert (tmp_path / "low" / "seed-0" / "checkpoints").is_dir()
 
 
+@pytest.mark.slow
 def test_one_by_one_where_features_are_not_kept(folder, tmp_path):
     """A stage so short that a pass over all pictures is not worth while."""
     base = config(folder, stages=[dict(HEAD, duration="1 steps")])
@@ -184,6 +185,7 @@ def test_one_by_one_where_features_are_not_kept(folder, tmp_path):
     assert said[1].startswith("they are trained one by one: stage 'head', the frozen prefix: it is not kept")
 
 
+@pytest.mark.slow
 def test_one_by_one_where_pictures_are_streamed(folder, tmp_path):
     base = config(folder, data=dict(config(folder).data, device_budget=0))
     said: list[str] = []

@@ -59,7 +59,7 @@ def config(root: Path, *, names=("disc", "size"), **changes):
 @pytest.fixture(scope="module")
 def finished(root, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("runs") / "two"
-    return workdir, run(config(root), workdir, quiet=True)
+    return workdir, run(config(root, report=dict(enabled=True)), workdir, quiet=True)
 
 
 def test_each_task_learns_and_is_measured(finished):
@@ -105,10 +105,13 @@ def test_the_gradient_is_the_sum_of_each_tasks(root):
     }
     key = jax.random.key(0)
 
+    for one in jobs.each.values():
+        one.plans[1].set_modes(one.model)
+    graphs = {name: split(one.model)[0] for name, one in jobs.each.items()}
+
+    @jax.jit
     def gradient(weights):
-        for one in jobs.each.values():
-            one.plans[1].set_modes(one.model)
-        parts = {name: (split(one.model)[0], one.recipe, weights[name]) for name, one in jobs.each.items()}
+        parts = {name: (graphs[name], one.recipe, weights[name]) for name, one in jobs.each.items()}
         plan = jobs.plans[1]
         trained, frozen = plan.partition(jax.tree.map(jnp.asarray, jobs.base_params))
         moving, still = plan.partition_statistics(jax.tree.map(jnp.asarray, jobs.base_stats))
@@ -163,7 +166,9 @@ def test_interrupted_it_ends_with_the_same_numbers(finished, root, tmp_path):
 
 @pytest.mark.slow
 def test_learned_weights_and_micro_batches(root, tmp_path):
-    found = config(root, sharing=dict(blocks=-1, weights="uncertainty"), accumulate=2)
+    found = config(
+        root, sharing=dict(blocks=-1, weights="uncertainty"), accumulate=2, report=dict(enabled=True)
+    )
     found["stages"] = [dict(train="all", duration="20 steps", lr=1e-2)]
     result = run(found, tmp_path / "run", quiet=True)
     assert all(value > 0 and value != 1 for value in result["weights"].values())

@@ -49,10 +49,10 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             path.rename(path.with_name(f"p9{path.name[1:]}"))
             _darken(path.with_name(f"p9{path.name[1:]}"))
     workdir = tmp_path_factory.mktemp("runs")
-    settings = tiny.config(hostile)
+    settings = tiny.config(hostile, report=dict(enabled=True))
     run(settings, workdir / "run", quiet=True)
     stages = [dict(name="all", train="all", duration="2 steps", lr=1e-3)]
-    config = tiny.config(root, stages=stages, model=dict(arch=tiny.VIT))
+    config = tiny.config(root, stages=stages, model=dict(arch=tiny.VIT), report=dict(enabled=True))
     file = pictures.write_config(workdir / "small.py", config)
     ladder = workdir / "ladder"
     assert freeze_ladder.main(["", f"--config={file}", f"--workdir={ladder}", "--seeds=2", "--cuts=0,4"]) == 0

@@ -67,7 +67,7 @@ def task(request) -> str:
 @pytest.fixture(scope="module")
 def finished(manifest, task, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("runs") / task
-    return workdir, run(config(manifest, task), workdir, quiet=True)
+    return workdir, run(config(manifest, task, report=dict(enabled=True)), workdir, quiet=True)
 
 
 def test_it_learns(finished, task):
