@@ -11,6 +11,8 @@ from tl_jax import programs
 from tl_jax.config import complete
 from tl_jax.job import prepare
 
+pytestmark = pytest.mark.slow  # test_step has the same of fewer presets
+
 RESNET = {**tiny.ARCH, "embedding_size": 8, "hidden_sizes": [16, 24], "depths": [2, 2]}
 VIT = {**tiny.VIT, "hidden_size": 32, "intermediate_size": 64, "patch_size": 4}
 CHAINS = {
@@ -23,7 +25,7 @@ EVERY = ("norms", "biases")
 is taken."""
 
 
-@pytest.fixture(scope="module", params=["resnet", pytest.param("vit", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=CHAINS)
 def costs(request, tmp_path_factory):
     """The cost of a step under each preset, with clipping, norms, weight decay and averages on."""
     folder = tiny.make_folder(tmp_path_factory.mktemp("pictures"))

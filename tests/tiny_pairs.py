@@ -69,6 +69,8 @@ def config(pairs: Path, weights: Path, **changes: Any) -> dict[str, Any]:
     return {
         "task": "translation",
         "batch_size": 16,
+        "select": dict(every="4 epochs"),
+        "checkpoint": dict(every="4 epochs"),
         "log_every": "5 steps",
         "data": dict(
             source="csv",

@@ -69,6 +69,8 @@ def config(texts: Path, weights: Path, **changes: Any) -> dict[str, Any]:
     """A config of two stages on such texts and weights."""
     return {
         "batch_size": 8,
+        "select": dict(every="4 epochs"),
+        "checkpoint": dict(every="4 epochs"),
         "log_every": "1 steps",
         "data": dict(source="csv", manifest=str(texts), columns=dict(text="text"), min_val=2, cache=""),
         "model": dict(pretrained=str(weights), dropout=0.1),

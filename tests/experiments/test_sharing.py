@@ -36,6 +36,7 @@ def command(config, root, *flags):
     return sharing.main(["sharing", f"--config={config}", f"--workdir={root}", *flags])
 
 
+@pytest.mark.slow
 def test_together_and_alone(config, tmp_path, capsys):
     assert command(config, tmp_path, "--blocks=-1,1", "--seeds=1", "--config.report.enabled") == 0
     printed = capsys.readouterr().out

@@ -145,6 +145,7 @@ def test_one_task_is_what_it_is_alone(root, tmp_path):
     assert ours["nll"]["value"] == pytest.approx(theirs["nll"]["value"], rel=1e-2)
 
 
+@pytest.mark.slow
 def test_interrupted_it_ends_with_the_same_numbers(finished, root, tmp_path):
     _, result = finished
 
