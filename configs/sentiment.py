@@ -4,7 +4,7 @@
     python -m tl_jax.main --config=configs/sentiment.py --config.data.manifest=/data/reviews
 
 The folder holds train.csv, val.csv and test.csv, each with the columns text and label. The argument names the
-plan: ``configs/sentiment.py:linear_probe``, ``:full`` or ``:gradual`` (the default).
+plan: ``configs/sentiment.py:linear_probe``, ``:full``, ``:lp_ft`` or ``:gradual`` (the default).
 """
 
 import importlib.util
@@ -20,6 +20,11 @@ PLANS = {
     "linear_probe": [dict(name="head", train="head", lr=3e-3, duration="10 epochs")],
     # Everything from the first step, lower layers more slowly.
     "full": [dict(ALL, lr=2e-4, weight_decay=0.01)],
+    # The head first, so that all of it need not follow a random one (Kumar et al. 2022).
+    "lp_ft": [
+        dict(name="head", train="head", lr=3e-3, duration="2 epochs"),
+        dict(ALL, lr=2e-4, weight_decay=0.01),
+    ],
     # ULMFiT's gradual unfreezing (Howard & Ruder 2018): the head, then two blocks more at a time.
     "gradual": [
         dict(name="head", train="head", lr=3e-3, duration="3 epochs"),
@@ -30,7 +35,7 @@ PLANS = {
 }
 
 # After two epochs at this rate the network grows too sure of itself; smoothed labels slow that down.
-SMOOTHING = {"full": 0.1}
+SMOOTHING = {"full": 0.1, "lp_ft": 0.1}
 
 
 def weights() -> str:
