@@ -100,6 +100,7 @@ def test_micro_batches_learn_the_same(pairs, tmp_path):
         np.testing.assert_allclose(found[1][name], leaf, rtol=1e-4, atol=2e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_frozen_prefix_kept_or_not_the_run_is_the_same(pairs, weights, tmp_path):
     found = {}
     for prefix in ("off", "on"):

@@ -39,6 +39,7 @@ def measured(root):
     return {row["measure"]: row for row in rows}
 
 
+@pytest.mark.slow
 def test_one_config(files, tmp_path, capsys):
     assert command(files, tmp_path, "--seeds=3") == 0
     printed = capsys.readouterr().out

@@ -120,6 +120,7 @@ def test_with_all_that_can_differ(folder, tmp_path):
         assert_same(run, tmp_path / "grid", tmp_path / "alone" / run.name)
 
 
+@pytest.mark.slow
 def test_heads_with_hidden_layers_and_one_unit(folder, tmp_path):
     head = dict(name="mlp", sizes=(8,), dropout=0.2, output="sigmoid")
     runs = grid(config(folder, model=dict(pretrained=VIT, head=head)), [LOW, HIGH], [0, 1])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import safetensors.numpy
 
 import tl_jax
@@ -41,6 +42,7 @@ def test_it_reads_gray_pictures_in_float32() -> None:
     assert report.source == "embedded"
 
 
+@pytest.mark.slow
 def test_it_knows_figures_it_has_never_seen() -> None:
     """Pictures beyond those of configs/pretrain.py, of another seed: eighty classes, so chance is 1.25 %."""
     from types import SimpleNamespace
