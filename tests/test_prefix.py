@@ -88,7 +88,7 @@ def test_kept_or_not_the_run_is_the_same(network, stages, changes, folder, tmp_p
 @pytest.mark.parametrize("mesh", [dict(data=8), dict(data=2, fsdp=4)], ids=["8 × 1", "2 × 4"])
 @pytest.mark.parametrize(
     "changes",
-    [{}, pytest.param(dict(augment=dict(rotate=5.0, brightness=0.1), cache=dict(prefix="on", views=2)))],
+    [{}, dict(augment=dict(rotate=5.0, brightness=0.1), cache=dict(prefix="on", views=2))],
     ids=["pictures", "views"],
 )
 def test_on_eight_devices_as_on_one(changes, mesh, folder, tmp_path):

@@ -43,7 +43,7 @@ def test_youden_is_the_best_there_is(case):
     np.testing.assert_allclose(sum(rates(scores, truth, threshold)) - 1, (true - false).max(), atol=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(validation())
 def test_f1_is_the_best_there_is(case):
     scores, truth = case

@@ -58,6 +58,10 @@ def test_a_ladder(config, tmp_path, capsys):
     # One more cut costs no run a second time.
     assert command(config, root, "--seeds=1", "--cuts=0,1,2") == 0
     assert "2 of 3 runs are finished already" in capsys.readouterr().out
+    rungs = json.loads((root / "ladder.json").read_text())["rungs"]
+    assert [rung["train"] for rung in rungs] == ["all", "last 1", "head"]
+    flops = [rung["flops"] for rung in rungs]
+    assert flops == sorted(flops, reverse=True)
 
 
 def test_the_earlier_stages_stay(config):

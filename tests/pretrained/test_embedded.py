@@ -52,8 +52,8 @@ def test_it_knows_figures_it_has_never_seen() -> None:
     model, _ = tl_jax.load_pretrained("embedded")
     facts = pretrained.inspect("embedded")
     names = [facts.config["id2label"][str(i)] for i in range(80)]
-    table = figures.source(SimpleNamespace(name="128", split_seed=12345))
-    images = np.stack([table.read(i, None) for i in range(128)]).astype(np.float32) / 255
+    table = figures.source(SimpleNamespace(name="256", split_seed=12345))
+    images = np.stack([table.read(i, None) for i in range(256)]).astype(np.float32) / 255
     mean, std = (np.array(value, np.float32) for value in (facts.preprocess.mean, facts.preprocess.std))
     logits = model((images - mean) / std)
     found = [names[i] for i in np.asarray(logits).argmax(-1)]
