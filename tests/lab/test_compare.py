@@ -60,6 +60,16 @@ def test_a_clear_difference_is_found_and_goes_the_right_way():
     assert compared.best("nll") == "good"
 
 
+def test_what_means_rest_on_is_counted_by_the_datas_own_groups():
+    """Texts have no patients, and pictures may have none."""
+    alone = Comparison({"a": [fold(noisy(LABELS, 1.0, 0), LABELS)]}, SETTINGS)
+    assert alone.basis == "means of 1 seed on 200 test examples, 95 % intervals over both"
+    grouped = [fold(noisy(LABELS, 1.0, s), LABELS, np.arange(200) // 4) for s in range(2)]
+    assert Comparison({"a": grouped}, SETTINGS).basis.startswith(
+        "means of 2 seeds on 50 groups of test examples"
+    )
+
+
 def test_pairs_know_more_than_single_intervals():
     """Arms that err on the same pictures differ by little noise, however wide each one's interval is."""
     base = [fold(noisy(LABELS, 2.0, s), LABELS) for s in range(3)]

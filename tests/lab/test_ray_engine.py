@@ -80,10 +80,11 @@ def cluster() -> Iterator[Cluster]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        earlier = set(descendants(os.getpid()))  # such as a resource tracker
         made = Cluster(
             True, head_node_args=dict(num_cpus=0, include_dashboard=False, _system_config=QUICK_TO_BURY)
         )
-        processes = descendants(os.getpid())
+        processes = [pid for pid in descendants(os.getpid()) if pid not in earlier]
         yield made
         made.shutdown()
         gone(processes)

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tl_jax.data import Split
+from tl_jax.data.sources.errors import counted
 from tl_jax.evaluation.bootstrap import Resampling, percentiles
 from tl_jax.evaluation.estimate import Estimate
 from tl_jax.evaluation.intervals import Statistics
@@ -55,7 +56,7 @@ class Comparison:
         self.judged = first.task.judged
         self.pictures = first.ids
         resampling = Resampling(np.array(first.groups), replicates=settings.bootstrap, seed=settings.seed)
-        self.seeds, self.patients = len(next(iter(arms.values()))), resampling.groups
+        self.seeds, self.groups = len(next(iter(arms.values()))), resampling.groups
         drawn = np.random.default_rng((settings.seed, 1)).integers(
             0, self.seeds, (settings.bootstrap, self.seeds)
         )
@@ -73,6 +74,13 @@ class Comparison:
             self.replicates[name] = {
                 m: np.stack([one[m] for one in again], axis=1)[rows, drawn].mean(axis=1) for m in again[0]
             }
+
+    @property
+    def basis(self) -> str:
+        """What means and intervals rest on, in words: examples, or groups of them, such as patients."""
+        drawn = "test examples" if self.groups == len(self.pictures) else "groups of test examples"
+        seeds = counted(self.seeds, "seed")
+        return f"means of {seeds} on {self.groups:,} {drawn}, 95 % intervals over both"
 
     def measure(self, wanted: str = "") -> str:
         """What arms are judged by: ``wanted``, by default what the task is judged by (AUROC, RMSE) where that

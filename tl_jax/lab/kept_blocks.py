@@ -129,8 +129,7 @@ def table(of: Transferability) -> Table:
         compared = (difference, difference.p) if difference else (None, None)
         rows.append([_kept(cut), of.arm((cut, FROZEN)), of.arm((cut, TUNED)), *compared])
     notes = [
-        f"means of {of.compared.seeds} seeds on {of.compared.patients} patients, in brackets 95 % intervals "
-        f"over both; p corrected for their number (Holm): {len(of.recovery)}",
+        f"{of.compared.basis}; p corrected for their number (Holm): {len(of.recovery)}",
         f"what is not kept is drawn anew, the neck too, and trains from the start; {NOTHING}: from scratch",
     ]
     if of.missing:
@@ -217,7 +216,7 @@ def draw(of: Transferability, path: Path) -> None:
             above.axhline(scratch.value, color="#6b6b6b", linestyle=":", linewidth=1, label="from scratch")
             above.axhspan(scratch.low, scratch.high, color="#6b6b6b", alpha=0.08, linewidth=0)
         above.set_ylabel(f"test {judged}")
-        above.set_title(f"means of {of.compared.seeds} seeds, 95 % intervals over seeds and patients")
+        above.set_title(of.compared.basis)
         above.legend(frameon=False)
         _line(below, list(of.recovery.items()), pictures.DARK)
         below.axhline(0, color="#6b6b6b", linewidth=0.8)

@@ -44,7 +44,7 @@ class Ladder:
     measure: str
     margin: float
     seeds: int
-    patients: int
+    basis: str
     missing: Sequence[str] = ()
 
     @property
@@ -103,7 +103,7 @@ def summarise(root: Path, records: Sequence[Record], settings: Any, *, measure: 
         )
         for cut, runs in by_cut.items()
     ]
-    return Ladder(rungs, measure, margin, whole, compared.patients, missing)
+    return Ladder(rungs, measure, margin, whole, compared.basis, missing)
 
 
 def table(found: Ladder) -> Table:
@@ -131,7 +131,7 @@ def table(found: Ladder) -> Table:
         for rung in found.rungs
     ]
     notes = [
-        f"means of {found.seeds} seeds on {found.patients} patients, in brackets 95 % intervals over both;",
+        f"{found.basis};",
         f"{judged} less that of the next line, p corrected for their number (Holm): {len(found.rungs) - 1}",
     ]
     if found.missing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tl_jax.data.sources.errors import counted
 from tl_jax.lab import pictures
 from tl_jax.lab.compare import display_name
 
@@ -34,7 +35,9 @@ def draw(found: Ladder, path: Path) -> None:
             chosen.cut, chosen.measures[found.measure].value, "o", color=pictures.MARK, markersize=9, zorder=5
         )
         above.set_ylabel(f"test {display_name(found.measure)}")
-        above.set_title(f"{found.seeds} seeds (pale), means with 95 % intervals; orange: the verdict")
+        above.set_title(
+            f"{counted(found.seeds, 'seed')} (pale), means with 95 % intervals; orange: the verdict"
+        )
         below.bar(cuts, [rung.seconds for rung in found.rungs], color=pictures.PALE)
         below.set_ylabel("seconds a run")
         below.set_xlabel("frozen blocks (0: everything trains; the most: the head alone)")

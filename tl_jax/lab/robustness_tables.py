@@ -78,10 +78,7 @@ def _losses(found: Robustness) -> Table:
     rows: list[list[Value]] = [
         [arm, *(compared.arm(arm, measure) for compared in (found.within, out, lost))] for arm in lost.points
     ]
-    notes = [
-        f"means of {counted(lost.seeds, 'seed')} on {lost.patients} patients, in brackets 95 % intervals "
-        f"over both; corrupted: the mean of {counted(len(found.versions), 'version')}"
-    ]
+    notes = [f"{lost.basis}; corrupted: the mean of {counted(len(found.versions), 'version')}"]
     if found.missing:
         notes.append(f"left out, as not all arms have their seed: {', '.join(found.missing)}")
     return Table(columns, rows, title=display_name(measure), notes=notes)

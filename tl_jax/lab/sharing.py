@@ -10,6 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from tl_jax.completion import plain_copy
+from tl_jax.data.sources.errors import counted
 from tl_jax.evaluation.estimate import Estimate
 from tl_jax.lab.compare import Comparison, corrected, display_name, rises
 from tl_jax.lab.grid import Run, Variation
@@ -106,7 +107,10 @@ def told(root: Path, records: Sequence[Record], config: ConfigDict, measure: str
         Column("parameters", "parameters of all tasks"),
     ]
     first = next(iter(compared.values()))
-    note = f"means of {first.seeds} seeds; 95 % intervals over patients and seeds; p corrected (Holm)"
+    note = (
+        f"means of {counted(first.seeds, 'seed')}; 95 % intervals over seeds and examples, or their groups; "
+        "p corrected (Holm)"
+    )
     return Summary(
         name="sharing",
         title="Does sharing a network help?",

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from tl_jax.data.sources.errors import counted
 from tl_jax.lab import pictures
 from tl_jax.lab.compare import corrected, display_name, rises
 from tl_jax.lab.summary import Summary
@@ -59,8 +58,7 @@ def table(found: Surgery) -> Table:
             end = (less, less.p if less else None, choice.seconds if choice else None)
             rows.append([target.name, arm, *of_choice, *measures, *end])
     notes = [
-        f"means of {counted(first.seeds, 'seed')} on {first.patients} patients, in brackets 95 % intervals "
-        f"over both; none: the source as it was",
+        f"{first.basis}; none: the source as it was",
         f"{called} less that of all, p corrected for their number (Holm): {len(differences)}",
     ]
     edges = [

@@ -137,8 +137,7 @@ def table(of: Transfer) -> Table:
 
 def _notes(of: Transfer) -> list[str]:
     notes = [
-        f"means of {of.compared.seeds} seeds on {of.compared.patients} patients, in brackets 95 % intervals "
-        "over both; a seed draws the labelled pictures, too, for all arms alike.",
+        f"{of.compared.basis}; a seed draws the labelled examples, too, for all arms alike.",
         "Validation, which chooses checkpoints and learning rates, has all of its labels at every fraction.",
         f"p: corrected for the {len(of.differences)} differences of this table (Holm); in the verdict for "
         f"{len(of.decided)}, one a fraction, of arms that validation chose.",

@@ -54,8 +54,7 @@ def _against_labels(found: Transfer, axes: Any, colours: dict[str, str]) -> None
     axes.set_xlabel("labels")
     axes.set_ylabel(f"test {display_name(found.measure)}")
     # Of the whole picture and not of the axes, which would become as narrow as these words leave them.
-    told = f"means of {found.compared.seeds} seeds, 95 % intervals over seeds and patients"
-    axes.figure.legend(title=told, frameon=False, ncols=3, loc="outside upper center")
+    axes.figure.legend(title=found.compared.basis, frameon=False, ncols=3, loc="outside upper center")
 
 
 def _learning(found: Transfer, axes: Any, colours: dict[str, str], fraction: float, by: str) -> None:

@@ -68,11 +68,7 @@ def _table(compared: Comparison) -> Table:
             difference = compared.difference(names[1], names[0], measure)
             row += [difference, difference.p]
         rows.append(row)
-    note = (
-        f"means of {compared.seeds} seeds on {compared.patients} patients; in brackets 95 % intervals over "
-        "both; sd over seeds"
-    )
-    return Table(columns, rows, notes=[note])
+    return Table(columns, rows, notes=[f"{compared.basis}; sd over seeds"])
 
 
 def _verdict(compared: Comparison, measure: str) -> str:
