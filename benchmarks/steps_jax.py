@@ -15,6 +15,7 @@ from benchmarks import models, noise
 from tl_jax import config as configs
 from tl_jax import job, optim, pretrained, sharding, step
 from tl_jax.backbones.anatomy import inference_graph, merge
+from tl_jax.forward import predict
 from tl_jax.stepper import Stepper
 
 
@@ -74,7 +75,7 @@ class Steps:
         params, stats = self._weights()
         loss = 0.0
         if part == "forward" or self.tokens:
-            forward = jax.jit(partial(step.predict, inference_graph(self.work.model), self.work.recipe))
+            forward = jax.jit(partial(predict, inference_graph(self.work.model), self.work.recipe))
             logits = forward(params, stats, self.batch["image"])
             rows = jnp.arange(len(logits))
             self._once = lambda: forward(params, stats, self.batch["image"])

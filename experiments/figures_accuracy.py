@@ -19,10 +19,10 @@ from tl_jax import load_pretrained
 from tl_jax.backbones.anatomy import split
 from tl_jax.data import figures
 from tl_jax.data.examples import Split
+from tl_jax.forward import Recipe
 from tl_jax.inputs import pictures_of
 from tl_jax.predictor import Predictor
 from tl_jax.sharding import make_mesh, replicate
-from tl_jax.step import Recipe
 from tl_jax.tasks import TASKS
 
 

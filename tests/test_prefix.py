@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests import tiny
-from tl_jax import kept, prefix, step
+from tl_jax import forward, kept, prefix
 from tl_jax.backbones.anatomy import inference_graph
 from tl_jax.config import complete
 from tl_jax.job import prepare
@@ -230,7 +230,7 @@ def test_steps_compute_in_their_own_precision_whatever_is_kept(folder):
     job = prepare(complete(config(folder, HEAD, network="vit", precision="bfloat16")), lambda line: None)
     start = prefix.cut(job, 0).start
     kept_as = np.random.default_rng(0).normal(size=prefix.outline(job, start, 4).shape).astype(np.float32)
-    run = jax.jit(partial(step.predict, inference_graph(job.model), replace(job.recipe, start=start)))
+    run = jax.jit(partial(forward.predict, inference_graph(job.model), replace(job.recipe, start=start)))
     found = [run(job.base_params, job.base_stats, x) for x in (kept_as, kept_as.astype("bfloat16"))]
     assert np.array_equal(*found)
 

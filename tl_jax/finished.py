@@ -20,10 +20,10 @@ from tl_jax.data import Data, Split, augment, load_by, unlabelled
 from tl_jax.data.pairs import PairReader
 from tl_jax.data.reading import PictureReader, Reader
 from tl_jax.data.texts import TextReader
+from tl_jax.forward import Recipe
 from tl_jax.inputs import Texts, pictures_of
 from tl_jax.predictor import Predictor
 from tl_jax.pretrained.tokenizer import TOKENIZER, Tokenizer
-from tl_jax.step import Recipe
 from tl_jax.tasks import Task
 from tl_jax.workdir import Workdir, WorkdirError
 from tl_jax.writing import Writer

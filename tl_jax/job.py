@@ -14,9 +14,9 @@ from ml_collections import ConfigDict
 from tl_jax import data as data_room
 from tl_jax import duration, freeze, intake, lora, pretrained, sharding, tasks
 from tl_jax.backbones.anatomy import Backbone, split
+from tl_jax.forward import Recipe
 from tl_jax.freeze import FreezePlan
 from tl_jax.intake import Intake
-from tl_jax.step import Recipe
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from tl_jax import compilation, sharding, step
+from tl_jax import compilation, forward, sharding
 from tl_jax.backbones.anatomy import Backbone, Leaves, inference_graph
 from tl_jax.data.feed import Split, eval_batches
 
@@ -18,12 +18,12 @@ from tl_jax.data.feed import Split, eval_batches
 class Predictor:
     """A model in inference mode, compiled once for each shape of a batch."""
 
-    def __init__(self, model: Backbone, recipe: step.Recipe, mesh: Mesh) -> None:
+    def __init__(self, model: Backbone, recipe: forward.Recipe, mesh: Mesh) -> None:
         self.mesh, self.sequence = mesh, recipe.task.sequence
         self.width = recipe.task.width(recipe.classes)
         graph = inference_graph(model)
-        self._static = (step.predict, graph, recipe.inference)
-        self._predict = jax.jit(partial(step.predict, graph, recipe))
+        self._static = (forward.predict, graph, recipe.inference)
+        self._predict = jax.jit(partial(forward.predict, graph, recipe))
         self._compiled: dict[tuple[tuple[int, ...], ...], jax.stages.Compiled] = {}
 
     def logits(

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from tl_jax import cache_folder, step
+from tl_jax import cache_folder, forward
 from tl_jax.backbones.anatomy import Leaves, inference_graph
 from tl_jax.data import augment
 from tl_jax.data.sources.errors import counted
@@ -132,9 +132,9 @@ def stored(job: Job, rows: int) -> jax.ShapeDtypeStruct:
 
 
 def function(job: Job, start: int) -> Any:
-    """`step.prefix` of parameters, statistics and stored pictures, as it is kept. Training pictures come with
-    two further arguments, a key and the row of the first picture: each is augmented as key and row say."""
-    run = partial(step.prefix, inference_graph(job.model), replace(job.recipe, start=start))
+    """`forward.prefix` of parameters, statistics and stored pictures, as it is kept. Training pictures come
+    with a key and the row of the first picture, and each is augmented as these say."""
+    run = partial(forward.prefix, inference_graph(job.model), replace(job.recipe, start=start))
 
     def keep(
         params: Leaves, stats: Leaves, images: jax.Array, key: jax.Array | None = None, first: Any = 0

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tl_jax import compilation, optim, prefix, sharding, step
+from tl_jax import compilation, forward, optim, prefix, sharding, step
 from tl_jax.backbones import onednn
 from tl_jax.backbones.anatomy import inference_graph, split
 from tl_jax.job import Job, Outline
@@ -116,7 +116,7 @@ def cost(job: Job, number: int, start: int | None) -> Cost:
     fixed = step.Fixed(frozen, still, anchors, weights)
     key = jax.random.key(0)
     recipe = replace(job.recipe, start=start)
-    predict = jax.jit(partial(step.predict, inference_graph(job.model), recipe))
+    predict = jax.jit(partial(forward.predict, inference_graph(job.model), recipe))
     beside = [batch["label"]] if job.recipe.task.sequence else []
     return Cost(
         _of(predict, job.base_params, job.base_stats, measured, *beside) / rows,

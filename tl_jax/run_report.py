@@ -20,12 +20,12 @@ from tl_jax.data import Data, Split, augment, order
 from tl_jax.data.pairs import REFERENCE, SOURCE
 from tl_jax.evaluation.grad_cam import heatmaps
 from tl_jax.finished import Finished
+from tl_jax.forward import Recipe
 from tl_jax.job import Job, Outline, make_plans
 from tl_jax.pooled import Fold, read_fold
 from tl_jax.report import run as pages
 from tl_jax.report.evidence import Evidence, Pictures, Scores, Shown
 from tl_jax.report.table import Table
-from tl_jax.step import Recipe
 from tl_jax.tasks import Task
 from tl_jax.workdir import Workdir, write_text
 from tl_jax.writing import HYPOTHESIS

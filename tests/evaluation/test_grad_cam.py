@@ -19,8 +19,8 @@ from tl_jax import backbones, compilation, pretrained, tasks
 from tl_jax.backbones.anatomy import Backbone, Head, Spec, inference_graph, merge, set_mode, split, statistics
 from tl_jax.evaluation import grad_cam
 from tl_jax.evaluation.grad_cam import Cut
+from tl_jax.forward import Recipe, predict
 from tl_jax.inputs import Pictures
-from tl_jax.step import Recipe, predict
 
 PATCH, SIDE = 9, 6
 

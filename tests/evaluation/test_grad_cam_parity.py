@@ -17,8 +17,8 @@ from tests.backbones.parity import filled
 from tl_jax import tasks
 from tl_jax.evaluation import grad_cam
 from tl_jax.evaluation.grad_cam import WAYS, Cut
+from tl_jax.forward import Recipe
 from tl_jax.inputs import Pictures
-from tl_jax.step import Recipe
 
 torch = pytest.importorskip("torch", reason="parity compares with torch: pip install -e '.[reference]'")
 pytestmark = pytest.mark.slow

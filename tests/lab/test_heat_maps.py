@@ -13,10 +13,10 @@ from tests import tiny
 from tl_jax import pretrained, run, tasks
 from tl_jax.data.phantom import simulate
 from tl_jax.evaluation.bootstrap import Resampling
+from tl_jax.forward import Recipe
 from tl_jax.inputs import Pictures
 from tl_jax.lab import heat_maps
 from tl_jax.lab.heat_maps import Films
-from tl_jax.step import Recipe
 
 
 def films() -> Films:

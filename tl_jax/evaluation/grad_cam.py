@@ -34,8 +34,8 @@ from numpy.typing import ArrayLike
 from tl_jax import compilation
 from tl_jax.backbones.anatomy import Backbone, Carry, Leaves, Spec, inference_graph, merge, onward, run, split
 from tl_jax.data.examples import Rows
+from tl_jax.forward import Recipe
 from tl_jax.inputs import Pictures
-from tl_jax.step import Recipe
 
 ROWS = 16
 """Pictures that go through the network at once; fewer are filled up, so that there is one program."""

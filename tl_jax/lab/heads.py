@@ -18,7 +18,7 @@ import optax
 from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
-from tl_jax import compilation, optim, schedule, sharding, step
+from tl_jax import compilation, forward, optim, schedule, sharding, step
 from tl_jax.backbones.anatomy import Leaves, inference_graph, split
 from tl_jax.data import Split, order
 from tl_jax.freeze import FreezePlan
@@ -48,7 +48,7 @@ def stepper(job: Job, number: int, start: int) -> Any:
 
 def _step(
     graph: nnx.GraphDef,
-    recipe: step.Recipe,
+    recipe: forward.Recipe,
     plan: FreezePlan,
     tx: optax.GradientTransformationExtraArgs,
     parts: int,
@@ -146,7 +146,7 @@ class HeadsPredictor:
 
         def predict(params: Leaves, stats: Leaves, heads: Leaves, features: jax.Array) -> jax.Array:
             def one(head: Leaves) -> jax.Array:
-                return step.predict(graph, recipe, {**params, **head}, stats, features)
+                return forward.predict(graph, recipe, {**params, **head}, stats, features)
 
             return jax.vmap(one, out_axes=1)(heads)
 

@@ -12,9 +12,9 @@ from tl_jax import sharding
 from tl_jax.backbones.anatomy import Backbone, Leaves, inference_graph, merge, run
 from tl_jax.backbones.anatomy import split as take_apart
 from tl_jax.data import Split
+from tl_jax.forward import Recipe
 from tl_jax.job import Job
 from tl_jax.predictor import each_shape, over, round_up
-from tl_jax.step import Recipe
 
 
 def names(model: Backbone) -> list[str]:

@@ -11,13 +11,14 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from tl_jax import programs, sharding, step
+from tl_jax import forward, programs, sharding, step
 from tl_jax.backbones.anatomy import Leaves, split
+from tl_jax.forward import Recipe
 from tl_jax.multitask.config import LOSS
 from tl_jax.multitask.job import Jobs
 from tl_jax.multitask.union import Union
 from tl_jax.programs import Program
-from tl_jax.step import Fixed, Recipe, State
+from tl_jax.step import Fixed, State
 
 Tasks = dict[str, tuple[nnx.GraphDef, Recipe, float]]
 """Each task's network, recipe, and what its loss counts."""
@@ -67,7 +68,7 @@ def gradients(
     each task (Kendall et al. 2018, eq. 7 and 10).
     """
     shown = {
-        name: step.shown(recipe, batches[name], jax.random.fold_in(key, number))
+        name: forward.shown(recipe, batches[name], jax.random.fold_in(key, number))
         for number, (name, (_, recipe, _)) in enumerate(parts.items())
     }
 
@@ -78,7 +79,7 @@ def gradients(
         total = jnp.zeros(())
         for name, (graph, recipe, weight) in parts.items():
             x, target, own_key = shown[name]
-            value, moved[name] = step.loss(
+            value, moved[name] = forward.loss(
                 graph,
                 recipe,
                 union.view(name, every),
@@ -94,7 +95,7 @@ def gradients(
                 told[f"weight/{name}"] = jnp.exp(-log_variance)
                 value = jnp.exp(-log_variance) * value + 0.5 * log_variance
             total = total + weight * value
-        total = total + step.pull(params, fixed.anchors, l2_sp)
+        total = total + forward.pull(params, fixed.anchors, l2_sp)
         after = union.stats(moved)
         return total, ({path: after[path] for path in state.stats}, {LOSS: total, **told})
 

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
-from tl_jax import backbones, compilation
-from tl_jax.backbones.anatomy import Backbone, Leaves, Preprocess, merge, set_mode, split
+from tl_jax import backbones
+from tl_jax.backbones.anatomy import Backbone, Preprocess, merge
 from tl_jax.pretrained import facts, files, labels, renewed
 from tl_jax.pretrained import top as tops
+from tl_jax.pretrained.build import Build, abstract_model, apart, initial, made, outline
 from tl_jax.pretrained.errors import PretrainedError, listed
 from tl_jax.pretrained.gray import first_kernel, fold
-from tl_jax.pretrained.initial import keys
 from tl_jax.pretrained.preprocess import fit_channels, resized
 from tl_jax.pretrained.report import Initialised, LoadReport, account
 from tl_jax.pretrained.rules import Ignore, Rule, Translation, TranslationError, to_ours
@@ -80,7 +77,7 @@ def load(
     names, fresh = labels.wanted(found.config, num_classes, classes)
     colour = fit_channels(preprocess or found.preprocess, found.channels)
     config = tops.put(top or {}, labels.renamed(found.config, names))
-    build = _Build(
+    build = Build(
         config,
         preprocess=resized(colour, image_size),
         channels=1 if summed else None,
@@ -88,10 +85,10 @@ def load(
         dropout=dropout,
         seed=seed,
     )
-    abstract = _outline(build, found.source)
-    graph, shapes = _apart(abstract)
+    abstract = abstract_model(build, found.source)
+    graph, shapes = apart(abstract)
     own = outline(found) if tops.are_said(found.config, config) else abstract
-    heads = {**_apart(own)[1], **shapes}
+    heads = {**apart(own)[1], **shapes}
     head = [path for path in heads if path.startswith("head/")]
     # The outputs of a language model are words, not classes.
     fresh = "" if abstract.spec.sequence else fresh or tops.why_anew(own.spec, abstract.spec)
@@ -116,7 +113,7 @@ def load(
         leaves, note = fold(translation, arrays, rules, colour, abstract.spec.preprocess)
         notes = (*notes, note)
     given = {path: jnp.asarray(leaf) for path, leaf in leaves.items()}
-    model = merge(graph, given, _initial(build, translation.initialised))
+    model = merge(graph, given, initial(build, translation.initialised))
     report = account(found.source, arrays, shapes, translation, notes)
     return model, report
 
@@ -141,7 +138,7 @@ def scratch(
     """
     found = facts.from_scratch(arch)
     chosen = preprocess or found.preprocess
-    build = _Build(
+    build = Build(
         tops.put(top or {}, labels.renamed(found.config, labels.default(num_classes))),
         preprocess=resized(fit_channels(chosen, channels or found.channels), image_size),
         channels=channels,
@@ -149,8 +146,8 @@ def scratch(
         dropout=dropout,
         seed=seed,
     )
-    model = _made(build, "model.arch")  # array by array: compiling all of it as one program takes longer
-    _, shapes = _apart(model)
+    model = made(build, "model.arch")  # array by array: compiling all of it as one program takes longer
+    _, shapes = apart(model)
     report = LoadReport(
         source=found.source,
         initialised=tuple(
@@ -188,51 +185,6 @@ def load_pretrained(
     )
 
 
-def outline(
-    found: facts.Facts,
-    *,
-    num_classes: int = 2,
-    image_size: int | None = None,
-    channels: int | None = None,
-    top: Mapping[str, Any] | None = None,
-) -> Backbone:
-    """The model of these facts, with shapes in the place of arrays. The rest is as in `scratch`. Raises
-    PretrainedError where there can be no such model."""
-    build = _Build(
-        tops.put(top or {}, labels.renamed(found.config, labels.default(num_classes))),
-        preprocess=found.preprocess,
-        channels=channels,
-        image_size=image_size,
-        dropout=0.0,
-        seed=0,
-    )
-    return _outline(build, found.source)
-
-
-@dataclass(frozen=True)
-class _Build:
-    """Makes the model of a description; what is drawn is drawn by ``seed``."""
-
-    config: Mapping[str, Any]
-    preprocess: Preprocess
-    channels: int | None
-    image_size: int | None
-    dropout: float
-    seed: int
-
-    def __call__(self) -> Backbone:
-        model = backbones.build(
-            self.config,
-            preprocess=self.preprocess,
-            channels=self.channels,
-            image_size=self.image_size,
-            dropout=self.dropout,
-            rngs=keys(self.seed),
-        )
-        set_mode(model, dropout=False, batch_statistics=False)
-        return model
-
-
 def _check_numbers(source: str, arrays: files.Arrays, translation: Translation) -> None:
     used = sorted({name for names in translation.sources.values() for name in names})
     broken = [name for name in used if not np.isfinite(arrays[name]).all()]
@@ -250,42 +202,6 @@ def _check_channels(
             f"{found.source} does not fit its {files.CONFIG}: array {names[0]!r} takes {channels} channels, "
             f"num_channels says {found.channels}"
         )
-
-
-def _outline(build: _Build, where: str) -> Backbone:
-    """The model with shapes in the place of arrays: nothing is computed."""
-    key = (_outline, repr(replace(build, seed=0)))
-    graph, leaves = compilation.once(key, lambda: _apart(_made(lambda: nnx.eval_shape(build), where)))
-    return merge(graph, leaves)
-
-
-def _made(build: Callable[[], Backbone], where: str) -> Backbone:
-    try:
-        return build()
-    except ValueError as error:
-        raise PretrainedError(f"{where}: {error}") from error
-
-
-def _apart(model: Backbone) -> tuple[nnx.GraphDef, Leaves]:
-    """The model's static part, and its leaves."""
-    graph, params, stats = split(model)
-    return graph, {**params, **stats}
-
-
-def _initial(build: _Build, paths: Collection[str]) -> Leaves:
-    """The initial values of these leaves. Where they are those of neck and head alone, nothing is computed of
-    the others, which nobody asks for; a program of many more takes longer to trace than all take to make."""
-    if not paths:
-        return {}
-    if any(not path.startswith(("neck/", "head/")) for path in paths):
-        leaves = _apart(build())[1]
-        return {path: leaves[path] for path in paths}
-
-    @jax.jit
-    def initial() -> Leaves:
-        return {path: leaf for path, leaf in _apart(build())[1].items() if path in paths}
-
-    return initial()
 
 
 def _stem_is_summed(has: int, wanted: int | None, how: str) -> bool:
