@@ -21,7 +21,7 @@ ARGUMENTS = [
     *[("xray.py", arg) for arg in ("", "resnet18", "resnet50", "vit")],
     ("pretrain.py", ""),
     ("skin.py", ""),
-    *[("sentiment.py", arg) for arg in ("", "linear_probe", "full", "lp_ft", "gradual")],
+    *[("sentiment.py", arg) for arg in ("", "linear_probe", "full", "l2_sp", "lp_ft", "gradual")],
     *[("folder.py", arg) for arg in ("", "linear_probe", "full", "head_then_all", "lp_ft", "head_then_top")],
     *[("folder.py", arg) for arg in ("gradual", "scratch")],
     *[("vgg_two_phase.py", arg) for arg in ("", "rescale")],
