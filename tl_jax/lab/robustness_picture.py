@@ -25,7 +25,7 @@ def draw(found: Robustness, path: Path) -> None:
         axes.set_xlabel("severity, mean of the corruptions")
         axes.figure.legend(
             *axes.get_legend_handles_labels(),
-            title="means over seeds with 95 % intervals",
+            title=found.within.basis,
             frameon=False,
             ncols=2,
             loc="outside upper center",

@@ -131,5 +131,5 @@ def draw(found: Surgery, path: Path) -> None:
             axes.bar(at, heights, width * 0.9, yerr=pictures.reach(means), color=colour, capsize=2, label=arm)
         axes.set_xticks(range(len(found.targets)), [target.name for target in found.targets])
         axes.set_ylabel(f"test {display_name(found.measure)}")
-        axes.set_title("what trains; means over seeds with 95 % intervals")
+        axes.set_title("what trains; means with 95 % intervals")
         axes.legend(frameon=False, ncols=len(arms), loc="upper center", bbox_to_anchor=(0.5, -0.1))
