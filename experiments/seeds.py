@@ -5,7 +5,8 @@
 
 Measures are means over seeds on the same test patients. With ``--folds=5`` every seed is a cross-validation:
 each picture is in the test split of one fold, and folds are pooled, calibrated by their own decision. Keys
-that are set on the command line hold for both configs.
+that are set on the command line hold for both configs. Without folds a second table has what the seeds of a
+config reach together: their answers averaged, as a deep ensemble (Lakshminarayanan et al. 2017).
 
 FOLDER gets seeds.txt, seeds.csv and seeds.json.
 """

@@ -35,7 +35,7 @@ def command(files, root, *flags, config="whole"):
 
 def measured(root):
     """Measure → its row."""
-    (rows,) = json.loads((root / "seeds.json").read_text())["tables"]
+    rows, *_ = json.loads((root / "seeds.json").read_text())["tables"]
     return {row["measure"]: row for row in rows}
 
 
@@ -64,7 +64,12 @@ def test_two_configs_in_pairs(files, tmp_path, capsys):
     assert found["difference"]["value"] == pytest.approx(found["head"]["value"] - found["whole"]["value"])
     assert 0 < found["p"] <= 1
     assert "head less whole" in capsys.readouterr().out
+    (_, together) = json.loads((tmp_path / "seeds.json").read_text())["tables"]
+    rows = {row["measure"]: row for row in together}
     for name in ("whole", "head"):
+        gain = rows["nll"][name]["value"] - measured(tmp_path)["nll"][name]["value"]
+        assert rows["nll"][f"{name}_gain"]["value"] == pytest.approx(gain)
+        assert gain <= 1e-12, "an average answer is no worse than the average of answers"
         made = json.loads((tmp_path / name / "seed-1" / "config.json").read_text())
         assert made["evaluation"]["bootstrap"] == 40, "a key of the command line holds for both"
 

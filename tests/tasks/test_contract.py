@@ -135,6 +135,19 @@ def test_runs_of_parts_are_measured_together(name):
             np.testing.assert_allclose(parts[measure], whole[measure], rtol=1e-9, err_msg=measure)
 
 
+def test_runs_asked_together_are_no_worse_than_their_mean(name):
+    """Jensen's inequality: losses are convex in what is averaged. One run alone is itself."""
+    task, truth = made.fitted(name), made.labels(name)
+    logits = np.stack([made.logits(name, truth, seed) for seed in range(1, 5)]).astype(float)
+    alone, together = task.together(logits[:1]), task.together(logits)
+    assert alone is not None
+    assert together is not None
+    shift = (alone - logits[0]) - (alone - logits[0])[:, :1] * (name == "classification")
+    np.testing.assert_allclose(shift, 0, atol=1e-9)  # softmax does not see what all logits have in common
+    one_by_one = [task.validation_loss(one, truth) for one in logits]
+    assert task.validation_loss(together, truth) < np.mean(one_by_one)
+
+
 def test_words_for_people(name):
     task, truth = made.fitted(name), made.labels(name)
     logits = made.logits(name, truth)

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from tl_jax.config import to_json
 from tl_jax.job import prepare
+from tl_jax.lab import ensemble
 from tl_jax.lab.compare import Comparison, arms, display_name, predictions, rises
 from tl_jax.lab.records import Record
 from tl_jax.lab.summary import Summary
@@ -41,11 +42,12 @@ def refuse_other_pictures(configs: Mapping[str, ConfigDict]) -> None:
 def told(root: Path, records: Sequence[Record], settings: Any, measure: str = "") -> Summary:
     """The runs in ``root`` for people. Raises ValueError where they cannot be compared."""
     compared = Comparison(arms(records, partial(predictions, root)), settings)
+    together = ensemble.table(root, records, settings)
     return Summary(
         name="seeds",
         title="How much of a result is luck?",
         verdict=_verdict(compared, compared.measure(measure)),
-        tables=[_table(compared)],
+        tables=[_table(compared), *([together] if together else [])],
     )
 
 

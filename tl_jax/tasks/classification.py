@@ -9,6 +9,7 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import log_softmax, logsumexp
 
 from tl_jax import evaluation
 from tl_jax.data.labels import CLASSES
@@ -108,6 +109,10 @@ class Classification(Task):
             positive=decisions[0].positive,
         )
         return np.concatenate(logits) * scale + bias, decision
+
+    def together(self, logits: np.ndarray) -> np.ndarray:
+        """Of the mean probability."""
+        return logsumexp(log_softmax(logits, axis=-1), axis=0) - np.log(len(logits))
 
     def statistics(self, logits: np.ndarray, labels: np.ndarray, decision: Decision) -> Statistics:
         return Statistics(logits, labels, decision, -1.0)

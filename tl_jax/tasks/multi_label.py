@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import log_expit
 
 from tl_jax.data.labels import FINDINGS
 from tl_jax.evaluation import findings, table
@@ -102,6 +103,11 @@ class MultiLabel(Task):
             each.append(own.joined([findings.two(one[:, k]) for one in logits], of_runs))
         scores = np.stack([pair[:, 1] - pair[:, 0] for pair, _ in each], axis=1)
         return scores, Decisions(tuple(decision for _, decision in each))
+
+    def together(self, logits: np.ndarray) -> np.ndarray:
+        """Of each finding's mean probability."""
+        present, absent = (np.logaddexp.reduce(log_expit(sign * logits), axis=0) for sign in (1, -1))
+        return present - absent
 
     def statistics(self, logits: np.ndarray, labels: np.ndarray, decision: Decisions) -> FindingsStatistics:
         return FindingsStatistics(np.asarray(logits, np.float64), labels, decision)

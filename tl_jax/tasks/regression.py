@@ -139,6 +139,10 @@ class Regression(Task):
         ]
         return np.concatenate(logits), Margins(cast(Any, tuple(half)))
 
+    def together(self, logits: np.ndarray) -> np.ndarray:
+        """The mean."""
+        return logits.mean(axis=0)
+
     def statistics(self, logits: np.ndarray, labels: np.ndarray, decision: Margins) -> NumbersStatistics:
         return NumbersStatistics(np.asarray(logits, np.float64), np.asarray(labels, np.float64), decision)
 

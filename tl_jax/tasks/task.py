@@ -140,6 +140,11 @@ class Task(ABC):
         """Logits (n, K) of several runs of different examples on one scale, and a decision for all of them,
         in which each example has the threshold or margin of its own run."""
 
+    def together(self, logits: np.ndarray) -> np.ndarray | None:
+        """Logits (R, n, K) of R runs on the same examples → (n, K), those of their average answer; None where
+        answers have no average."""
+        return None
+
     @abstractmethod
     def statistics(self, logits: np.ndarray, labels: np.ndarray, decision: Any) -> Statistics:
         """The measures as a function of the examples' weights, for comparisons of runs."""
