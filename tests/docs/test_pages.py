@@ -74,7 +74,8 @@ def test_the_example_backbone_keeps_the_contract() -> None:
     names = follow("add_a_backbone.md")
     config = names["ARCH"]
     contract.test_cutting_anywhere_changes_nothing(config, training=True)
-    contract.test_the_call_is_stem_blocks_neck_head(config)
+    contract.test_features_and_logits_have_the_shapes_of_the_spec(config)
+    contract.test_what_is_kept_of_a_carry_leads_on_to_the_logits_of_all_parts(config)
     contract.test_every_path_has_a_depth_and_every_depth_a_path(config)
     contract.test_levels_say_what_feature_maps_look_like(config)
     contract.test_one_channel(config)
