@@ -33,7 +33,9 @@ def define(values: absl_flags.FlagValues) -> None:
     absl_flags.DEFINE_integer(
         "folds", 0, "cross-validation; 0: the splits as they are", 0, flag_values=values
     )
-    absl_flags.DEFINE_string("measure", "", "of the verdict (default: auroc)", flag_values=values)
+    absl_flags.DEFINE_string(
+        "measure", "", "of the verdict (default: what the task is judged by)", flag_values=values
+    )
 
 
 def main(argv: list[str]) -> int:

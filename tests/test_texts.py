@@ -134,6 +134,7 @@ def test_export_brings_the_tokenizer(finished, tmp_path, capsys):
         (dict(augment=dict(flip=True)), "augment is for pictures"),
         (dict(model=dict(pooling="last")), "pooling='last' is none of"),
         (dict(data=dict(max_tokens=64)), "data.max_tokens=64 is more than the 32"),
+        (dict(data=dict(max_tokens=2)), "data.max_tokens=2 leaves no token of a text beside the 2"),
         (dict(data=dict(columns=dict(text=""))), "data.source='csv' gives pictures: choose"),
         (dict(data=dict(source="folder", root="somewhere")), "data.source='folder' gives pictures: choose"),
     ],

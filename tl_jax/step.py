@@ -77,7 +77,7 @@ def gradients(
 ) -> tuple[Leaves, Leaves, jax.Array]:
     """Gradients of the trained leaves, moved statistics, and the loss of one batch, a scalar.
 
-    ``batch``: ``image``, stored pictures (B, h, w, c) uint8 or texts (B, n) int32, and ``label`` (B,) int32;
+    ``batch``: ``image``, stored pictures (B, h, w, c) uint8 or texts (B, n) int32, and ``label`` (B, …);
     ``graph`` in the stage's modes; ``key`` decides augmentation, mixing and dropout. With ``fixed.anchors``,
     ``l2_sp``/2 times the squared distance to them is in the loss (Li et al. 2018, eq. 2, without the term for
     new layers).

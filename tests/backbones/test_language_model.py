@@ -7,12 +7,15 @@ import json
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 from safetensors.numpy import load_file, save_file
 
+from tests.backbones.test_contract import CONFIGS
 from tests.generation import models
-from tl_jax import pretrained
+from tl_jax import backbones, pretrained
 from tl_jax.backbones.anatomy import split
 from tl_jax.pretrained.errors import PretrainedError
+from tl_jax.pretrained.initial import keys
 
 FILE = "model.safetensors"
 
@@ -83,3 +86,17 @@ def test_no_other_head_stands_on_a_language_model():
     head = dict(name="mlp", sizes=(8,), act="relu", dropout=0.0, output="softmax")
     with pytest.raises(PretrainedError, match="the head of a language model"):
         pretrained.scratch(models.SIZES, num_classes=3, top=pretrained.top.entries("", head))
+
+
+@pytest.mark.parametrize("end", [None, [1, 2], -1, 40])
+def test_a_config_without_one_end_of_text_still_builds(end):
+    """A null, as transformers writes it, several ends, and what is no token: texts then have no end."""
+    config = {**CONFIGS["gpt2 next word"], "eos_token_id": end}
+    model = nnx.eval_shape(lambda: backbones.build(config, rngs=keys(0)))
+    assert model.spec.text.end is None
+
+
+def test_a_null_padding_is_the_familys_own():
+    null = {**CONFIGS["roberta"], "pad_token_id": None}
+    model = nnx.eval_shape(lambda: backbones.build(null, outputs=2, rngs=keys(0)))
+    assert model.spec.config["pad_token_id"] == 1

@@ -70,6 +70,12 @@ def test_what_means_rest_on_is_counted_by_the_datas_own_groups():
     )
 
 
+def test_without_resamples_there_is_nothing_to_compare_by():
+    settings = SimpleNamespace(bootstrap=0, seed=0)
+    with pytest.raises(ValueError, match=r"evaluation\.bootstrap=0"):
+        Comparison(arms(a=1.0), settings)
+
+
 def test_pairs_know_more_than_single_intervals():
     """Arms that err on the same pictures differ by little noise, however wide each one's interval is."""
     base = [fold(noisy(LABELS, 2.0, s), LABELS) for s in range(3)]

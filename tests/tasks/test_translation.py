@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from types import SimpleNamespace
 
 import jax
@@ -12,6 +13,7 @@ import pytest
 from sacrebleu.metrics.bleu import BLEU
 
 from tl_jax import schema
+from tl_jax.config import complete
 from tl_jax.evaluation.translations import COLUMNS, FORESEEN
 from tl_jax.tasks import Translation
 from tl_jax.text_table import comma_separated
@@ -160,3 +162,14 @@ def test_runs_of_parts_are_measured_together():
     together, decision = task.joined([logits[:5], logits[5:]], [task.decision({})] * 2)
     np.testing.assert_array_equal(together, logits)
     assert task.decision(decision.to_dict()) == decision
+
+
+def test_what_measures_is_missed_before_anything_is_trained(monkeypatch):
+    given = dict(
+        task="translation", stages=[dict(name="all")], data=dict(root="x"), model=dict(pretrained="x")
+    )
+    config = complete(given)
+    assert Translation().problems(config, ()) == []
+    monkeypatch.setitem(sys.modules, "sacrebleu.metrics.bleu", None)
+    (told,) = Translation().problems(config, ())
+    assert "pip install 'tl_jax[translation]'" in told

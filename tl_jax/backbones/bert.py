@@ -178,7 +178,8 @@ def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
     kind = config.get("model_type", _BERT)
     defaults = {**DEFAULTS, **_ROBERTA} if kind in _LIKE_ROBERTA else DEFAULTS
     padding = 0 if kind == _BERT else 1
-    config = hf_config.complete({"model_type": kind, "pad_token_id": padding, **config}, defaults)
+    given = {name: value for name, value in config.items() if (name, value) != ("pad_token_id", None)}
+    config = hf_config.complete({"model_type": kind, "pad_token_id": padding, **given}, defaults)
     problems = hf_config.problems(config, defaults) or text.problems(config, _POOLINGS)
     if config["position_embedding_type"] != "absolute":
         problems.append(

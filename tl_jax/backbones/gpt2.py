@@ -125,6 +125,7 @@ def build(
     config = _checked(config)
     levels = quarters(config["n_layer"])
     end = config.get("eos_token_id", END)
+    ends = isinstance(end, int) and 0 <= end < config["vocab_size"]  # a file may hold null, or several
     architecture = ARCHITECTURES.get(config["pooling"], "GPT2Model")
     spec = Spec(
         family="gpt2",
@@ -133,9 +134,7 @@ def build(
         widths=(config["n_embd"],) * len(levels),
         origins=(0.0,) * len(levels),
         features=config["n_embd"],
-        text=TextInput(
-            config["vocab_size"], config["n_positions"], end if end < config["vocab_size"] else None
-        ),
+        text=TextInput(config["vocab_size"], config["n_positions"], end if ends else None),
         config={**config, "architectures": [architecture]},
         sequence=config["pooling"] == "each",
     )

@@ -52,6 +52,8 @@ class Comparison:
         beside: Mapping[str, Sequence[Callable[[Floats], Mapping[str, Floats]]]] | None = None,
     ) -> None:
         _check(arms)
+        if not settings.bootstrap:
+            raise ValueError("evaluation.bootstrap=0: runs are compared by resamples; 1000 are enough")
         first = next(iter(arms.values()))[0]
         self.judged = first.task.judged
         self.pictures = first.ids

@@ -33,7 +33,12 @@ class Tokenizer:
         except Exception as error:  # the library raises Exception itself
             raise PretrainedError(f"{path} is no tokenizer, or cut short: {error}") from error
         self._tokenizer.no_padding()  # which a file may ask for
-        self.size = self._tokenizer.get_vocab_size(with_added_tokens=True)
+        self.size = 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+
+    @property
+    def marks(self) -> int:
+        """How many tokens mark the beginning and end of every text."""
+        return self._tokenizer.num_special_tokens_to_add(False)
 
     def check(self, vocabulary: int, source: str) -> None:
         """Raises PretrainedError where tokens may come that the network, of this ``vocabulary``, lacks."""

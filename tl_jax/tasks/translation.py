@@ -16,7 +16,7 @@ import numpy as np
 
 from tl_jax.backbones.text import PADDING
 from tl_jax.data.sentences import SENTENCES
-from tl_jax.evaluation import table, translations
+from tl_jax.evaluation import bleu, table, translations
 from tl_jax.evaluation.translations import COLUMNS, FORESEEN, SentenceStatistics
 from tl_jax.tasks.task import Columns, Task, cells, numbers
 
@@ -91,6 +91,10 @@ class Translation(Task):
             found.append("loss.class_weights concerns classes and findings: leave it empty")
         if config.evaluation.positive or config.evaluation.prevalence >= 0:
             found.append("evaluation.positive and prevalence concern two classes: leave them as they are")
+        try:
+            bleu.signature()  # before anything is trained, not when it is measured
+        except ImportError as error:
+            found.append(str(error))
         return found
 
     def quick(self, logits: np.ndarray, labels: np.ndarray, settings: Any, names: Sequence[str]) -> dict:
