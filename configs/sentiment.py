@@ -36,11 +36,13 @@ PLANS = {
 }
 
 # After two epochs at these rates the network grows too sure of itself; smoothed labels slow that down.
-LOSS = {
-    "full": dict(label_smoothing=0.1),
-    "lp_ft": dict(label_smoothing=0.1),
-    "l2_sp": dict(label_smoothing=0.1, l2_sp=3e-4),
+SMOOTHED = dict(label_smoothing=0.1)
+BESIDES = {
+    "full": dict(loss=SMOOTHED),
+    "lp_ft": dict(loss=SMOOTHED),
+    "l2_sp": dict(loss=dict(SMOOTHED, l2_sp=3e-4), model=dict(dropout=0.1)),
 }
+"""What a plan sets beside its stages."""
 
 
 def weights() -> str:
@@ -59,7 +61,7 @@ def get_config(arg=""):
     c = ml_collections.ConfigDict()
     c.batch_size = 32
     c.data = dict(source="csv", columns=dict(text="text", label="label"))
-    c.model = dict(pretrained=weights(), pooling="mean", dropout=0.1 if plan == "l2_sp" else 0.0)
-    c.loss = LOSS.get(plan, {})
+    c.model = dict(pretrained=weights(), pooling="mean")
     c.stages = [dict(stage) for stage in PLANS[plan]]
+    c.update(BESIDES.get(plan, {}))
     return c

@@ -3,7 +3,7 @@
     python -m experiments.seeds --config=FILE[:ARGUMENT] [--against=FILE[:ARGUMENT]] [--config.KEY=VALUE …]
         [--seeds=5] [--folds=0] [--measure=auroc] [--workdir=FOLDER] [--dry_run]
 
-Measures are means over seeds on the same test patients. With ``--folds=5`` every seed is a cross-validation:
+Measures are means over seeds on the same test examples. With ``--folds=5`` every seed is a cross-validation:
 each picture is in the test split of one fold, and folds are pooled, calibrated by their own decision. Keys
 that are set on the command line hold for both configs. Without folds a second table has what the seeds of a
 config reach together: their answers averaged, as a deep ensemble (Lakshminarayanan et al. 2017).

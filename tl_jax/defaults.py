@@ -167,7 +167,7 @@ def lora() -> dict[str, Any]:
 
 def head() -> dict[str, Any]:
     return dict(
-        name="",  # "linear" | "mlp" | "" = the weights' own, else linear
+        name="",  # "linear" | "mlp" | "" = the weights' own kind; linear where they have none
         sizes=(),  # mlp: widths of its hidden layers, such as (256,)
         act="relu",  # mlp: after each of them
         dropout=0.0,  # mlp: after each of them

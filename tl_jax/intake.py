@@ -71,14 +71,14 @@ class OfTexts:
         self.tokenizer = Tokenizer(_folder(config, facts) / TOKENIZER)
         self.tokenizer.check(text.vocabulary, facts.source)
         self.longest = config.data.max_tokens or text.longest
+        self.reader = self._reader(config, text)
+
+    def _reader(self, config: ConfigDict, text: TextInput) -> TextReader:
         if self.longest <= self.tokenizer.marks:
             raise ValueError(
                 f"data.max_tokens={self.longest} leaves no token of a text beside the {self.tokenizer.marks} "
                 "that mark its ends: raise it, or set it to 0"
             )
-        self.reader = self._reader(config, text)
-
-    def _reader(self, config: ConfigDict, text: TextInput) -> TextReader:
         return TextReader(self.tokenizer, self.longest)
 
     def seen(self, data: Data) -> dict[str, Any]:

@@ -132,6 +132,14 @@ def test_which_way_is_better():
     assert not any(map(rises, ("nll", "nll_calibrated", "brier", "ece", "ece_calibrated")))
 
 
+def test_no_arm_is_judged_by_what_is_neither_better_nor_worse():
+    compared = Comparison(arms(a=1.0), SETTINGS)
+    compared.points = {"a": {"bias": 0.1, "length_ratio": 1.1, "rmse": 2.0}}
+    assert compared.measure() == "rmse"
+    with pytest.raises(ValueError, match=r"neither more nor less of it is better.* one of rmse: tables show"):
+        compared.measure("length_ratio")
+
+
 def test_what_cannot_be_paired_is_refused():
     with pytest.raises(ValueError, match="as many runs"):
         Comparison({"a": arms(a=1.0)["a"], "b": arms(b=1.0)["b"][:2]}, SETTINGS)

@@ -31,6 +31,7 @@ from tl_jax.workdir import Workdir
 
 _NAMES = {"auroc": "AUROC", "bleu": "BLEU", "nll": "NLL", "ece": "ECE", "ood_auroc": "OOD AUROC"}
 _LOWER = ("nll", "brier", "ece", "rmse", "mae")
+_NEITHER = ("bias", "coverage", "length_ratio")
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -87,13 +88,19 @@ class Comparison:
     def measure(self, wanted: str = "") -> str:
         """What arms are judged by: ``wanted``, by default what the task is judged by (AUROC, RMSE) where that
         is defined, else accuracy, else the first measure that is. Raises ValueError for one that the runs
-        have not."""
+        have not, and for one of which neither more nor less is better, such as a bias."""
         measured = next(iter(self.points.values()))
-        there = [name for name, value in measured.items() if not np.isnan(value)]
+        judging = [name for name in measured if name not in _NEITHER]
+        there = [name for name in judging if not np.isnan(measured[name])]
         best = [name for name in (self.judged, "accuracy") if name in there]
         wanted = wanted or next(iter((*best, *there)), self.judged)
         if wanted not in measured:
             raise ValueError(f"--measure={wanted}: the runs have measured {', '.join(measured)}")
+        if wanted not in judging:
+            raise ValueError(
+                f"--measure={wanted}: neither more nor less of it is better, so no arm can be called better "
+                f"by it; judge by one of {', '.join(judging)}: tables show {wanted} beside it"
+            )
         return wanted
 
     def arm(self, name: str, measure: str) -> Estimate:
@@ -185,9 +192,9 @@ def own_test(run: Finished) -> Split:
     return data.test
 
 
-def predictions(root: Path, record: Record) -> Fold:
-    """The test predictions of a finished run of the grid in ``root``."""
-    return read_fold(record["name"], Workdir(root / record["name"]))
+def predictions(root: Path, record: Record, split: str = "test") -> Fold:
+    """The predictions of a split by a finished run of the grid in ``root``."""
+    return read_fold(record["name"], Workdir(root / record["name"]), split)
 
 
 def display_name(measure: str) -> str:
@@ -196,7 +203,7 @@ def display_name(measure: str) -> str:
 
 
 def rises(measure: str) -> bool:
-    """Whether more of it is better."""
+    """Whether more of it is better; what `Comparison.measure` refuses is neither."""
     return HIGHER_IS_BETTER.get(measure, not measure.startswith(_LOWER))
 
 

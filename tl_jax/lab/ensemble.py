@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tl_jax.lab.compare import Comparison
-from tl_jax.lab.records import Record
-from tl_jax.pooled import Fold, read_fold
+from tl_jax.pooled import Fold
 from tl_jax.report.table import Column, Table, Value
-from tl_jax.workdir import Workdir
 
 
 def asked_together(tests: Sequence[Fold], validations: Sequence[Fold], settings: Any) -> Fold | None:
@@ -41,37 +38,35 @@ def asked_together(tests: Sequence[Fold], validations: Sequence[Fold], settings:
     return replace(tests[0], name="together", decision=decision, logits=test, header=(), rows=())
 
 
-def table(root: Path, records: Sequence[Record], settings: Any) -> Table | None:
-    """A row a measure: what each arm's seeds in ``root`` reach together, and how much more than one by one.
-    None where there is one seed, or folds, or nothing to average."""
-    by_arm: dict[str, list[Record]] = {}
-    for one in records:
-        by_arm.setdefault(one["facts"]["arm"], []).append(one)
-    if any("fold" in one["facts"] for one in records) or min(map(len, by_arm.values())) < 2:
-        return None
-    compared: dict[str, Comparison] = {}
-    for arm, runs in by_arm.items():
-        workdirs = [Workdir(root / one["name"]) for one in runs]
-        tests, validations = (
-            [read_fold(one["name"], workdir, split) for one, workdir in zip(runs, workdirs, strict=True)]
-            for split in ("test", "val")
-        )
-        if (all_of_them := asked_together(tests, validations, settings)) is None:
-            return None
-        compared[arm] = Comparison({"alone": tests, "together": [all_of_them] * len(tests)}, settings)
-    return _table(compared)
+def together(
+    tests: Mapping[str, Sequence[Fold]], validations: Mapping[str, Sequence[Fold]], settings: Any
+) -> dict[str, list[Fold]]:
+    """Arms for a `Comparison` beside those of ``tests``: of each of these its seeds asked together, once for
+    every seed. Empty where there is one seed, or nothing to average."""
+    found: dict[str, list[Fold]] = {}
+    for arm, runs in tests.items():
+        if len(runs) < 2 or (one := asked_together(runs, validations[arm], settings)) is None:
+            return {}
+        found[called(arm)] = [one] * len(runs)
+    return found
 
 
-def _table(compared: Mapping[str, Comparison]) -> Table:
+def called(arm: str) -> str:
+    """The arm that is the seeds of ``arm`` asked together."""
+    return f"{arm}, together"
+
+
+def table(compared: Comparison, arms: Sequence[str]) -> Table:
+    """A row a measure: what the seeds of each of ``arms`` reach together, and how much more than one by
+    one."""
     columns = [Column("measure")]
-    for arm in compared:
-        columns += [Column(arm, f"{arm}, together"), Column(f"{arm}_gain", "less one by one", "+.4f")]
-    first = next(iter(compared.values()))
+    for arm in arms:
+        columns += [Column(arm, called(arm)), Column(f"{arm}_gain", "less one by one", "+.4f")]
     rows = []
-    for measure in first.points["together"]:
+    for measure in compared.points[arms[0]]:
         row: list[Value] = [measure]
-        for one in compared.values():
-            row += [one.arm("together", measure), one.difference("together", "alone", measure)]
+        for arm in arms:
+            row += [compared.arm(called(arm), measure), compared.difference(called(arm), arm, measure)]
         rows.append(row)
-    note = f"{first.seeds} seeds of an arm asked together: one answer, the average of theirs; 95 % intervals"
+    note = f"{compared.seeds} seeds of an arm asked together: one answer, their average; 95 % intervals"
     return Table(columns, rows, title="All seeds together", notes=[note])

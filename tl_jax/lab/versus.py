@@ -16,6 +16,7 @@ from tl_jax.lab import ensemble
 from tl_jax.lab.compare import Comparison, arms, display_name, predictions, rises
 from tl_jax.lab.records import Record
 from tl_jax.lab.summary import Summary
+from tl_jax.pooled import Fold
 from tl_jax.report.table import Column, Table, Value
 
 SURE = 0.05
@@ -41,19 +42,21 @@ def refuse_other_pictures(configs: Mapping[str, ConfigDict]) -> None:
 
 def told(root: Path, records: Sequence[Record], settings: Any, measure: str = "") -> Summary:
     """The runs in ``root`` for people. Raises ValueError where they cannot be compared."""
-    compared = Comparison(arms(records, partial(predictions, root)), settings)
-    together = ensemble.table(root, records, settings)
+    alone = arms(records, partial(predictions, root))
+    together: dict[str, list[Fold]] = {}
+    if not any("fold" in one["facts"] for one in records):
+        together = ensemble.together(alone, arms(records, partial(predictions, root, split="val")), settings)
+    compared, names = Comparison({**alone, **together}, settings), list(alone)
     return Summary(
         name="seeds",
         title="How much of a result is luck?",
-        verdict=_verdict(compared, compared.measure(measure)),
-        tables=[_table(compared), *([together] if together else [])],
+        verdict=_verdict(compared, names, compared.measure(measure)),
+        tables=[_table(compared, names), *([ensemble.table(compared, names)] if together else [])],
     )
 
 
-def _table(compared: Comparison) -> Table:
+def _table(compared: Comparison, names: Sequence[str]) -> Table:
     """A row a measure: each arm's mean and standard deviation over seeds, and the difference of two arms."""
-    names = list(compared.points)
     columns = [Column("measure")]
     for name in names:
         columns += [Column(name), Column(f"{name}_sd", "sd")]
@@ -73,8 +76,8 @@ def _table(compared: Comparison) -> Table:
     return Table(columns, rows, notes=[f"{compared.basis}; sd over seeds"])
 
 
-def _verdict(compared: Comparison, measure: str) -> str:
-    names, called = list(compared.points), display_name(measure)
+def _verdict(compared: Comparison, names: Sequence[str], measure: str) -> str:
+    called = display_name(measure)
     if len(names) == 1:
         return f"{names[0]}: {called} {compared.arm(names[0], measure).text()}."
     first, second = names
