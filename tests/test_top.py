@@ -124,6 +124,28 @@ def test_a_flattened_map_of_another_size_has_another_head(folder: Path, tmp_path
     assert larger.spec.preprocess.size == (64, 64)
 
 
+@pytest.mark.parametrize("head", [UNIT, CLASSICAL], ids=["linear", "mlp"])
+def test_the_one_unit_of_other_classes_becomes_a_unit_a_class(head: dict[str, Any], tmp_path: Path) -> None:
+    """Two findings cannot share a unit, and three classes do not fit one; hidden layers stay a kind."""
+    given = pretrained.top.entries("", {**dict(sizes=(), act="relu", dropout=0.0), **head})
+    model, _ = pretrained.scratch(tiny.ARCH, num_classes=2, top=given)
+    weights = pretrained.export(model, tmp_path / "weights", classes=("a", "b"))
+    hidden = ["head/hidden/0/bias", "head/hidden/0/kernel"] if head is CLASSICAL else []
+    for classes in (("a", "b", "c"), ("c", "d"), ("a",)):
+        found, report = pretrained.load(weights, classes=classes)
+        assert sorted(one.path for one in report.initialised) == [
+            *hidden,
+            "head/linear/bias",
+            "head/linear/kernel",
+        ]
+        assert found(np.ones((1, 32, 32, 1), np.float32)).shape == (1, len(classes))
+        again = pretrained.export(found, tmp_path / "-".join(classes), classes=classes)
+        assert not pretrained.load(again)[1].initialised
+    assert not pretrained.load(weights, classes=("a", "b"))[1].initialised
+    with pytest.raises(PretrainedError, match="tells two classes apart, not 3"):
+        pretrained.load(weights, classes=("a", "b", "c"), top=given)
+
+
 def test_one_unit_for_three_classes_is_refused(folder: Path, tmp_path: Path) -> None:
     for i, picture in enumerate(sorted((folder / "train").rglob("*.png"))):
         place = tmp_path / "three" / "abc"[i % 3] / f"p{i}-0.png"

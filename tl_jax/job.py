@@ -158,7 +158,9 @@ def prepare(
     dropout, seed = config.model.dropout, config.seed
     outputs = task.outputs(len(data.classes))
     if ahead is not None:
-        coming = pretrained.outline(facts, num_classes=outputs, top=top, **taken.seen(data))
+        coming = pretrained.outline(
+            facts, num_classes=outputs, classes=data.classes, top=top, **taken.seen(data)
+        )
         lora.add(coming, config.model.lora)
         _, params, stats = split(coming)
         ahead(Outline(config, plans, mesh, params, stats))

@@ -286,6 +286,17 @@ def test_stochastic_depth_drops_what_a_block_adds_to_a_picture_or_keeps_it_whole
     np.testing.assert_array_equal(block(carry, key=jax.random.key(1))["x"], whole)
 
 
+def test_a_null_padding_is_the_familys_own() -> None:
+    model = _outline({"model_type": "roberta", "pad_token_id": None})
+    assert model.spec.config["pad_token_id"] == 1
+
+
+@pytest.mark.parametrize("padding", ["<pad>", -1, 9])
+def test_a_padding_that_leaves_no_position_is_refused(padding: Any) -> None:
+    with pytest.raises(ConfigError, match=r"pad_token_id=.* 0 ≤ value < 9: .* max_position_embeddings=10"):
+        _outline({"model_type": "roberta", "max_position_embeddings": 10, "pad_token_id": padding})
+
+
 def test_an_unknown_family_is_answered_with_the_nearest() -> None:
     known = ", ".join(backbones.FAMILIES)
     with pytest.raises(ValueError, match=rf"'resnest' is unknown; the nearest of {known} is 'resnet'"):

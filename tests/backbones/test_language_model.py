@@ -14,6 +14,7 @@ from tests.backbones.test_contract import CONFIGS
 from tests.generation import models
 from tl_jax import backbones, pretrained
 from tl_jax.backbones.anatomy import split
+from tl_jax.backbones.heads import HEAD
 from tl_jax.pretrained.errors import PretrainedError
 from tl_jax.pretrained.initial import keys
 
@@ -88,15 +89,24 @@ def test_no_other_head_stands_on_a_language_model():
         pretrained.scratch(models.SIZES, num_classes=3, top=pretrained.top.entries("", head))
 
 
+def test_the_head_of_a_classifier_does_not_come_along(tmp_path):
+    """A head of ours over a GPT-2 whose words are the head of the language model."""
+    head = dict(name="mlp", sizes=(8,), act="relu", dropout=0.0, output="softmax")
+    top = pretrained.top.entries("", head)
+    arch = {**models.SIZES, "tie_word_embeddings": True, "pooling": "last"}
+    classifier, _ = pretrained.scratch(arch, num_classes=3, top=top)
+    folder = pretrained.export(classifier, tmp_path / "c", classes=("x", "y", "z"))
+    model, report = pretrained.load(folder, pooling="each", num_classes=1)
+    assert model.spec.sequence
+    assert HEAD not in model.spec.config
+    assert not report.initialised
+    with pytest.raises(PretrainedError, match="the head of a language model"):
+        pretrained.load(folder, pooling="each", num_classes=1, top=top)
+
+
 @pytest.mark.parametrize("end", [None, [1, 2], -1, 40])
 def test_a_config_without_one_end_of_text_still_builds(end):
     """A null, as transformers writes it, several ends, and what is no token: texts then have no end."""
     config = {**CONFIGS["gpt2 next word"], "eos_token_id": end}
     model = nnx.eval_shape(lambda: backbones.build(config, rngs=keys(0)))
     assert model.spec.text.end is None
-
-
-def test_a_null_padding_is_the_familys_own():
-    null = {**CONFIGS["roberta"], "pad_token_id": None}
-    model = nnx.eval_shape(lambda: backbones.build(null, outputs=2, rngs=keys(0)))
-    assert model.spec.config["pad_token_id"] == 1

@@ -101,7 +101,7 @@ def build(
     if facts := config.get(heads.HEAD):
         if model.spec.sequence:
             raise hf_config.ConfigError(
-                "head", ["the head of a language model is its own: model.head.name=''"]
+                "head", ["the head of a language model is its own: model.head.name='' or 'linear'"]
             )
         count = hf_config.outputs(config) if outputs is None else outputs
         model.head = heads.build(facts, model.spec.features, count, dropout=dropout, rngs=rngs)

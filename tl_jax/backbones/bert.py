@@ -181,6 +181,13 @@ def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in config.items() if (name, value) != ("pad_token_id", None)}
     config = hf_config.complete({"model_type": kind, "pad_token_id": padding, **given}, defaults)
     problems = hf_config.problems(config, defaults) or text.problems(config, _POOLINGS)
+    if kind in _LIKE_ROBERTA and not problems:
+        rows, padding = config["max_position_embeddings"], config["pad_token_id"]
+        if not isinstance(padding, int) or not 0 <= padding < rows - 1:
+            problems.append(
+                f"pad_token_id={padding!r} must be an integer, 0 ≤ value < {rows - 1}: the first token's "
+                f"position is the row after it, of max_position_embeddings={rows}"
+            )
     if config["position_embedding_type"] != "absolute":
         problems.append(
             f"position_embedding_type={config['position_embedding_type']!r} is not built; only 'absolute' is"

@@ -5,7 +5,7 @@ Making all of a model costs time and memory that most questions about it do not 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from flax import nnx
 
 from tl_jax import backbones, compilation
 from tl_jax.backbones.anatomy import Backbone, Leaves, Preprocess, merge, set_mode, split
-from tl_jax.pretrained import facts, labels
+from tl_jax.pretrained import facts
 from tl_jax.pretrained import top as tops
 from tl_jax.pretrained.errors import PretrainedError
 from tl_jax.pretrained.initial import keys
@@ -85,14 +85,15 @@ def outline(
     found: facts.Facts,
     *,
     num_classes: int = 2,
+    classes: Sequence[str] | None = None,
     image_size: int | None = None,
     channels: int | None = None,
     top: Mapping[str, Any] | None = None,
 ) -> Backbone:
-    """The model of these facts, with shapes in the place of arrays. The rest is as in `load.scratch`. Raises
+    """The model of these facts, with shapes in the place of arrays. The rest is as in `load.load`. Raises
     PretrainedError where there can be no such model."""
     build = Build(
-        tops.put(top or {}, labels.renamed(found.config, labels.default(num_classes))),
+        tops.wanted(found, top or {}, num_classes, classes)[0],
         preprocess=found.preprocess,
         channels=channels,
         image_size=image_size,

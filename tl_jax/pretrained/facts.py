@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tl_jax import backbones
+from tl_jax.backbones import heads
 from tl_jax.backbones.anatomy import Preprocess
 from tl_jax.pretrained import hub, timm
 from tl_jax.pretrained.errors import PretrainedError
@@ -66,8 +67,12 @@ def inspect(
 
 
 def pooled(config: Mapping[str, Any], pooling: str) -> dict[str, Any]:
-    """The config of a network whose tokens become one vector in another way; "": in its own."""
-    return {**config, "pooling": pooling} if pooling and config else dict(config)
+    """The config of a network whose tokens become one vector in another way; "": in its own. With "each" it
+    is a language model, which has no other head than its own."""
+    if not pooling or not config:
+        return dict(config)
+    rest = {key: value for key, value in config.items() if (key, pooling) != (heads.HEAD, "each")}
+    return {**rest, "pooling": pooling}
 
 
 def from_scratch(arch: Mapping[str, Any]) -> Facts:

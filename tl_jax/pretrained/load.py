@@ -74,9 +74,8 @@ def load(
     found = facts.inspect(name_or_folder, pooling=pooling, cache_dir=cache_dir, offline=offline)
     assert found.folder is not None
     summed = _stem_is_summed(found.channels, channels, gray)
-    names, fresh = labels.wanted(found.config, num_classes, classes)
     colour = fit_channels(preprocess or found.preprocess, found.channels)
-    config = tops.put(top or {}, labels.renamed(found.config, names))
+    config, fresh = tops.wanted(found, top or {}, num_classes, classes)
     build = Build(
         config,
         preprocess=resized(colour, image_size),

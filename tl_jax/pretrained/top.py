@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tl_jax.backbones import heads, necks
 from tl_jax.backbones.anatomy import Spec
+from tl_jax.pretrained import labels
+from tl_jax.pretrained.facts import Facts
 
 
 def entries(neck: str, head: Mapping[str, Any]) -> dict[str, Any]:
@@ -19,6 +21,23 @@ def entries(neck: str, head: Mapping[str, Any]) -> dict[str, Any]:
     if head["name"]:
         found[heads.HEAD] = heads.described(**head)
     return found
+
+
+def wanted(
+    found: Facts, top: Mapping[str, Any], num_classes: int | None, classes: Sequence[str] | None
+) -> tuple[dict[str, Any], str]:
+    """The config of the network with these classes over weights, and why its head is made anew ("" to keep
+    the checkpoint's). Where it is and ``top`` does not name one, its kind stays but for the one sigmoid unit:
+    what was made for two classes gets a unit a class.
+
+    Raises:
+      PretrainedError: if the two arguments contradict each other.
+    """
+    names, why = labels.wanted(found.config, num_classes, classes)
+    own = found.config.get(heads.HEAD) or {}
+    if why and found.folder is not None and own.get("output") == heads.SIGMOID:
+        top = {heads.HEAD: {**own, "output": heads.SOFTMAX} if own.get("sizes") else None, **top}
+    return put(top, labels.renamed(found.config, names)), why
 
 
 def put(top: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
