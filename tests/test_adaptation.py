@@ -12,9 +12,11 @@ from flax import nnx
 from tests import tiny
 from tl_jax import adaptation, schema
 from tl_jax.adaptation import Adapter
+from tl_jax.backbones import heads
 from tl_jax.backbones.anatomy import merge, set_mode, split
 from tl_jax.data.shift import Shift
 from tl_jax.finished import open_run
+from tl_jax.pretrained.initial import keys
 from tl_jax.runs import run
 
 SHIFT = Shift("contrast", 3)
@@ -83,6 +85,19 @@ def test_aligned_features_have_the_sources_mean_and_covariance(finished, test):
     np.testing.assert_allclose(adapter(target).logits(target), expected, rtol=1e-3, atol=1e-3)
 
 
+def test_a_head_with_hidden_layers_is_aligned_before_the_first(finished, test):
+    model = nnx.clone(finished.model)
+    top = heads.described(name="mlp", sizes=(5, 3), act="gelu", dropout=0.0, output="sigmoid")
+    model.head = heads.build(top, model.spec.features, 2, dropout=0.0, rngs=keys(0))
+    adapter, target = Adapter(replace(finished, model=model), "coral"), shifted(test)
+    source_mean, source = adapter._source
+    features = adapter._read(target)
+    mean, covariance = adaptation._moments(features)
+    map_ = adaptation._power(covariance, -0.5) @ adaptation._power(source, 0.5)
+    aligned = jax.numpy.asarray((features - mean) @ map_ + source_mean, jax.numpy.float32)
+    np.testing.assert_allclose(adapter(target).logits(target), model.head(aligned), rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("how", schema.ADAPTATIONS)
 def test_less_is_lost(finished, test, how):
     """Under low contrast, which batch statistics undo."""
@@ -105,5 +120,5 @@ def test_what_cannot_be_fitted(finished, test):
         Adapter(finished, "coral")(one)
     model = nnx.clone(finished.model)
     model.head = nnx.Linear(2, 2, rngs=nnx.Rngs(0))
-    with pytest.raises(ValueError, match="coral becomes part of a linear head"):
+    with pytest.raises(ValueError, match="coral becomes part of a head whose first layer has a bias"):
         Adapter(replace(finished, model=model), "coral")

@@ -5,7 +5,7 @@ arXiv:1603.04779): every BatchNorm layer normalises by the statistics of the new
 those of training. ``coral``: what the head reads of the new examples is given the mean and covariance that it
 has for the run's own training examples (Sun, Feng and Saenko, "Return of Frustratingly Easy Domain
 Adaptation", AAAI 2016, equation 3, in the other direction: target to source, so that the head stays as it
-was learned). That map is linear, and becomes part of the head. Neither takes a gradient step.
+was learned). That map is linear, and becomes part of the head's first layer. Neither takes a gradient step.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from tl_jax.features import layer_function, own_pictures
 from tl_jax.finished import Finished
 from tl_jax.predictor import each_shape, over
 
+KERNEL, BIAS = "kernel", "bias"
+
 _FEWEST = 2
 """Examples without which there are no variances."""
 
@@ -35,7 +37,7 @@ class Adapter:
     it was. Raises ValueError where the network cannot be fitted so."""
 
     def __init__(self, run: Finished, how: str) -> None:
-        problem = {"batch_norm": without_batch_norm, "coral": without_linear_head}[how](run)
+        problem = {"batch_norm": without_batch_norm, "coral": without_bias}[how](run)
         if problem:
             raise ValueError(f"{run.workdir.root}: {problem}")
         self.run, self.how = run, how
@@ -90,9 +92,10 @@ class Adapter:
         """Kernel and bias of the head with the map before it."""
         (source_mean, source), (mean, covariance) = self._source, _moments(self._read(examples))
         map_ = _power(covariance, -0.5) @ _power(source, 0.5)
-        kernel, bias = (np.asarray(params[f"head/linear/{name}"], np.float64) for name in ("kernel", "bias"))
-        moved = {"kernel": map_ @ kernel, "bias": bias + (source_mean - mean @ map_) @ kernel}
-        return {f"head/linear/{name}": leaf.astype(np.float32) for name, leaf in moved.items()}
+        layer = "head/hidden/0" if f"head/hidden/0/{KERNEL}" in params else "head/linear"
+        kernel, bias = (np.asarray(params[f"{layer}/{name}"], np.float64) for name in (KERNEL, BIAS))
+        moved = {KERNEL: map_ @ kernel, BIAS: bias + (source_mean - mean @ map_) @ kernel}
+        return {f"{layer}/{name}": leaf.astype(np.float32) for name, leaf in moved.items()}
 
     @cached_property
     def _source(self) -> tuple[np.ndarray, np.ndarray]:
@@ -115,12 +118,12 @@ def without_batch_norm(run: Finished) -> str:
     return f"a {run.model.spec.family} has no BatchNorm layer whose statistics could be adapted; try coral"
 
 
-def without_linear_head(run: Finished) -> str:
+def without_bias(run: Finished) -> str:
     """Why ``coral`` cannot be done; "" where it can."""
     head = run.model.head
     if isinstance(head, Head) and head.linear.bias is not None:
         return ""
-    return "coral becomes part of a linear head with a bias, and this run has another one"
+    return "coral becomes part of a head whose first layer has a bias, and this run has another one"
 
 
 def _moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
