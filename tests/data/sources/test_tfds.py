@@ -45,6 +45,17 @@ def fails(of) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize("file", ["Train/cat/one.txt", "cat/one.jpeg", "one.png"])
+def test_nothing_is_prepared_beside_somebodys_own_pictures(tmp_path, file):
+    """Who forgets data.source would train on other pictures and not see it."""
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).touch()
+    assert "to read the pictures set data.source='folder'" in fails(
+        config(tmp_path, source="tfds", name="chest_phantom")
+    )
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def original(name: str) -> np.ndarray:
     from tests.data.sources.tiny_xray import pixels
 

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 
 from tl_jax import cache_folder
-from tl_jax.data.sources import texts
+from tl_jax.data.sources import texts, tree
 from tl_jax.data.sources.errors import SourceError, counted, listed, nearest, some
 from tl_jax.data.sources.groups import below_class
 from tl_jax.data.sources.quiet import quiet
 from tl_jax.data.sources.records import Records
 from tl_jax.data.sources.rows import Rows, table
-from tl_jax.data.sources.splits import SPLIT_NAMES
+from tl_jax.data.sources.splits import FOLDER_NAMES, SPLIT_NAMES
 from tl_jax.data.table import Table
 
 BUILDERS = {"chest_phantom": "tl_jax.data.chest_phantom:ChestPhantom"}
@@ -222,6 +222,7 @@ def _prepared(config: Any) -> Any:
         raise SourceError(f"data.name={config.name!r}: {_first_line(error)}") from error
     if builder.is_prepared():
         return builder
+    _refuse_pictures(config)
     what = "is being simulated" if own else "is being prepared, which may download it"
     print(f"{config.name} {what}, once, into {builder.data_dir}", file=sys.stderr, flush=True)
     if own or not sys.stderr.isatty():
@@ -234,6 +235,23 @@ def _prepared(config: Any) -> Any:
             f"data.name={config.name!r} cannot be prepared in {builder.data_dir}: {_first_line(error)}"
         ) from error
     return builder
+
+
+def _refuse_pictures(config: Any) -> None:
+    """Raises SourceError where data are about to be prepared beside somebody's own pictures, which the config
+    was meant to read."""
+    root = Path(config.root).expanduser()
+    if not config.root or not root.is_dir():
+        return
+    inside = tree.entries(root)
+    folders = [name for name, kind in inside if kind == "folder"]
+    within = [*inside, *(one for name in folders for one in tree.entries(root / name))]
+    if any(name.lower() in FOLDER_NAMES for name in folders) or any(tree.is_picture(n) for n, _ in within):
+        raise SourceError(
+            f"data.root={str(config.root)!r} holds pictures, and the config reads the TFDS data set "
+            f"{config.name!r}, which is not there: to read the pictures set data.source='folder'; to prepare "
+            "the data set give data.root a folder of its own"
+        )
 
 
 def _folder(root: str, own: bool) -> str | None:
