@@ -68,7 +68,7 @@ def one(pictures: int, prefix: bool, folder: str) -> dict[str, float]:
     began = time.perf_counter()
     train(config, workdir / "run")
     lines = [json.loads(line) for line in (workdir / "run" / "metrics.jsonl").read_text().splitlines()]
-    rates = [line["images_per_second"] for line in lines if "images_per_second" in line]
+    rates = [line["examples_per_second"] for line in lines if "examples_per_second" in line]
     return {
         "milliseconds": 1e3 / float(np.median(rates[1:])),  # the first holds what is done once
         "whole": time.perf_counter() - began,

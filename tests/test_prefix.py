@@ -43,7 +43,7 @@ def outcome(settings, workdir):
         value
         for line in lines
         for name, value in line.items()
-        if isinstance(value, float) and name not in ("images_per_second", "seconds")
+        if isinstance(value, float) and name not in ("examples_per_second", "seconds")
     ]
     return load_file(workdir / "model" / "model.safetensors"), np.array(numbers)
 

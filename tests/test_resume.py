@@ -20,7 +20,7 @@ from tl_jax.interrupt import EXIT_CODES, Interrupted, Stop
 from tl_jax.runs import run
 from tl_jax.workdir import WorkdirError
 
-FREE = {"images_per_second", "seconds"}
+FREE = {"examples_per_second", "seconds"}
 """What may differ between two runs: times."""
 
 

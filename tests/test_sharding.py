@@ -44,7 +44,7 @@ def outcome(workdir):
         value
         for line in lines
         for name, value in line.items()
-        if isinstance(value, float) and name not in ("images_per_second", "seconds")
+        if isinstance(value, float) and name not in ("examples_per_second", "seconds")
     ]
     result = json.loads((workdir / "result.json").read_text())
     measures = [one["value"] for one in result["test"].values() if isinstance(one, dict) and "value" in one]

@@ -38,7 +38,7 @@ def finished(texts, weights, tmp_path_factory) -> Path:
 
 def numbers(workdir: Path) -> np.ndarray:
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    free = ("images_per_second", "seconds")
+    free = ("examples_per_second", "seconds")
     return np.array(
         [v for line in lines for name, v in line.items() if isinstance(v, float) and name not in free]
     )
@@ -61,7 +61,7 @@ def test_it_learns(finished):
 def test_batches_are_padded_to_few_widths(texts, weights, tmp_path):
     """And each width is compiled once, however often it comes."""
     run(tiny_texts.config(texts, weights), tmp_path, quiet=True)
-    told = [line for line in (tmp_path / "log.txt").read_text().splitlines() if "GFLOP a" in line]
+    told = [line for line in (tmp_path / "log.txt").read_text().splitlines() if "GFLOP an" in line]
     job = prepare(complete(tiny_texts.config(texts, weights)), lambda line: None)
     assert 2 <= len(job.data.train.widths) <= 4
     assert len(told) <= 1 + len(job.data.train.widths)

@@ -8,16 +8,9 @@ and threshold are those of RUN, and are best looked at again.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from absl import flags as absl_flags
 
-from tl_jax import command, flags, outputs, schema
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tl_jax.finished import Finished
+from tl_jax import command, derived, flags, schema
 
 
 def _define(values: absl_flags.FlagValues) -> None:
@@ -46,35 +39,15 @@ def main(argv: list[str]) -> int:
     from tl_jax.compilation import use_cache
     from tl_jax.finished import open_run
 
-    output = outputs.folder(options.output or f"{parsed.workdir}/adapted/{options.how}")
-    if output.is_dir() and any(output.iterdir()):
-        raise ValueError(f"{output} is not empty; choose another folder by --output")
+    output = derived.folder(options.output or f"{parsed.workdir}/adapted/{options.how}")
     run = open_run(parsed.workdir)
     adapter = Adapter(run, options.how)
     use_cache(run.config.compilation_cache)
     examples = predict.read(run, options.input, on_bad_image=options.on_bad_image)
     told = {"how": options.how, "from": str(run.workdir.root), "examples": len(examples)}
-    write(adapter(examples), output, told)
+    derived.write(adapter(examples), output, adapted=told)
     print(f"{output}: {parsed.workdir} fitted to {len(examples):,} {run.noun}s by {options.how}")
     return 0
-
-
-def write(run: Finished, folder: Path, adapted: dict[str, object]) -> None:
-    """The folder of a run with this network. What was measured of the old one is left out."""
-    from tl_jax import config as configs
-    from tl_jax import pretrained
-    from tl_jax.backbones.anatomy import split
-    from tl_jax.workdir import Workdir, write_json, write_text
-
-    workdir = Workdir(folder)
-    _, params, stats = split(run.model)
-    pretrained.export_leaves(
-        run.model.spec, {**params, **stats}, workdir.model, classes=run.classes, tokenizer=run.tokenizer
-    )
-    write_text(workdir.config, configs.to_json(run.config))
-    kept = {name: run.result[name] for name in ("classes", "decision", "input", "data")}
-    # Last, since a folder with it is a finished run.
-    write_json(workdir.result, {**kept, "adapted": adapted})
 
 
 if __name__ == "__main__":

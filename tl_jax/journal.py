@@ -72,9 +72,9 @@ class Journal:
                 self._board.add_scalar(name, value, step)
 
     def compiled(self, stage: str, each: float, seconds: float) -> None:
-        """How long a stage's step took to compile and, also in plan.txt, what it costs: ``each`` operations a
-        picture."""
-        cost = f"{each / 1e9:.3g} GFLOP a picture, forward and backward"
+        """How long a stage's step took to compile and, also in plan.txt, what it costs: ``each``
+        operations an example."""
+        cost = f"{each / 1e9:.3g} GFLOP an example, forward and backward"
         self.say(f"stage {stage!r}: compiled in {seconds:.1f} s; a step takes {cost}")
         plan, line = self.workdir.plan.read_text(encoding="utf-8"), f"stage {stage!r}, a step: {cost}\n"
         if line not in plan:
@@ -89,7 +89,7 @@ class Journal:
     def stepped(
         self, step: int, metrics: Mapping[str, Any], *, stage: str, epoch: float, rate: float
     ) -> None:
-        """A step's metrics, as `tl_jax.step` gives them but on the host. ``rate`` in images a second."""
+        """A step's metrics, as `tl_jax.step` gives them but on the host. ``rate`` in examples a second."""
         groups = {
             f"{kind}/{name}": float(value)
             for name, values in metrics["groups"].items()
@@ -98,7 +98,7 @@ class Journal:
         groups |= {name: float(value) for name, value in metrics.items() if "/" in name}
         loss, length = float(metrics["loss"]), float(metrics["grad_norm"])
         first = {"stage": stage, "epoch": epoch, "loss": loss, "grad_norm": length}
-        self.record(step, {**first, **groups, "images_per_second": rate})
+        self.record(step, {**first, **groups, "examples_per_second": rate})
 
     def measured(
         self, step: int, values: Mapping[str, float | None], *, stage: str, better: bool, seconds: float
@@ -130,8 +130,8 @@ class Journal:
     def pace(self, step: int, *, total: int, stage: str, loss: float, rate: float, left: float) -> None:
         """How training goes: beside the bar, else as a line every few seconds; always in log.txt.
 
-        ``rate`` in images a second, ``left`` in seconds."""
-        note = f"loss {loss:.4f}  {rate:.0f} images/s"
+        ``rate`` in examples a second, ``left`` in seconds."""
+        note = f"loss {loss:.4f}  {rate:.0f} examples/s"
         line = f"step {step:>6} of {total}  {stage}  {note}  {left_over(left)}"
         self._write(line)
         if self._bar is not None:

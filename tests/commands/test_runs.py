@@ -37,7 +37,7 @@ def test_everything_is_there(finished):
     assert list((finished / "tensorboard").glob("events*"))
     plan = (finished / "plan.txt").read_text()
     assert "stage 1 'head'" in plan
-    assert plan.count("GFLOP a picture, forward and backward") == 2, "one compiled step a stage"
+    assert plan.count("GFLOP an example, forward and backward") == 2, "one compiled step a stage"
     assert json.loads((finished / "config.json").read_text())["data"]["image_size"] == 32
 
 

@@ -58,7 +58,7 @@ def assert_near(found, wanted, where=""):
     """Equal, numbers to float tolerance, but for seconds."""
     if isinstance(wanted, dict):
         assert found.keys() == wanted.keys(), where
-        for key in wanted.keys() - {"seconds", "images_per_second", "flops"}:
+        for key in wanted.keys() - {"seconds", "examples_per_second", "flops"}:
             assert_near(found[key], wanted[key], f"{where}/{key}")
     elif isinstance(wanted, list):
         assert len(found) == len(wanted), where

@@ -17,6 +17,11 @@ def main(argv: list[str]) -> int:
     from tl_jax.finished import open_run
 
     run = open_run(parsed.workdir)
+    if "stages" not in run.result:
+        raise ValueError(
+            f"{run.workdir.root} holds a network that was made of finished runs, and no training of its own "
+            "to report; name one of these"
+        )
     use_cache(run.config.compilation_cache)
     evidence = run_report.of_folder(run)
     run_report.write(run.workdir, evidence)
