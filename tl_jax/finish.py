@@ -9,7 +9,7 @@ import numpy as np
 
 from tl_jax import lora, pretrained, processes
 from tl_jax.backbones.anatomy import Backbone, Leaves, merge, split
-from tl_jax.data import Split
+from tl_jax.data import Data, Split
 from tl_jax.data.pairs import PairReader
 from tl_jax.job import Job
 from tl_jax.tasks import Task
@@ -25,19 +25,9 @@ def finish(job: Job, workdir: Workdir, leaves: Leaves, logits: Mapping[str, np.n
     ``test``. Calibration and threshold are fitted on validation;
     only then is the test split looked at. Where the task is to write, texts are written and measured here.
     """
-    settings, classes, task = job.config.evaluation, job.data.classes, job.recipe.task
+    classes, task = job.data.classes, job.recipe.task
     write = writer(job, leaves) if task.sequence else None
-    decision = task.decide(logits["val"], job.data.val.labels, names=classes, settings=settings)
-    measures = {}
-    for name, pictures in (("test", job.data.test), ("val", job.data.val)):
-        found = logits[name]
-        if write is not None:
-            pictures, found = judged(task, pictures, found, write)
-        measures[name] = task.measure(
-            found, pictures.labels, pictures.groups, names=classes, decision=decision, settings=settings
-        )
-        text = predictions(task, pictures, found, classes, decision)
-        write_text(workdir.predictions(name), text)
+    found = measured(task, job.data, logits, workdir, settings=job.config.evaluation, write=write)
     if processes.is_first():
         pretrained.export_leaves(
             job.model.spec,
@@ -47,7 +37,34 @@ def finish(job: Job, workdir: Workdir, leaves: Leaves, logits: Mapping[str, np.n
             problem=task.kind,
             tokenizer=job.intake.tokenizer.path if job.intake.tokenizer else None,
         )
-    return {**measures, "decision": decision.to_dict(), "classes": list(classes)}
+    return {**found, "classes": list(classes)}
+
+
+def measured(
+    task: Task,
+    data: Data,
+    logits: Mapping[str, np.ndarray],
+    workdir: Workdir,
+    *,
+    settings: Any,
+    write: Writer | None,
+) -> dict[str, Any]:
+    """The ``decision`` that ``logits`` of ``val`` lead to, and with it the measures of ``test`` and ``val``,
+    whose predictions are written. ``settings``: ``config.evaluation``; ``write``: where texts are to be
+    written."""
+    classes = data.classes
+    decision = task.decide(logits["val"], data.val.labels, names=classes, settings=settings)
+    measures = {}
+    for name, examples in (("test", data.test), ("val", data.val)):
+        found = logits[name]
+        if write is not None:
+            examples, found = judged(task, examples, found, write)
+        measures[name] = task.measure(
+            found, examples.labels, examples.groups, names=classes, decision=decision, settings=settings
+        )
+        text = predictions(task, examples, found, classes, decision)
+        write_text(workdir.predictions(name), text)
+    return {**measures, "decision": decision.to_dict()}
 
 
 def network(job: Job, leaves: Leaves) -> Backbone:

@@ -66,6 +66,16 @@ class Finished:
         of the result. Raises SourceError."""
         return load_by(self.reader(training=True), self.config.data, say, self.task.labels)
 
+    def own_data(self, say: Callable[[str], None] = lambda line: None) -> Data:
+        """As `data`. Raises ValueError where they are not what they were."""
+        found = self.data(say)
+        if found.fingerprint != self.fingerprint:
+            raise ValueError(
+                f"{self.workdir.root}: the {self.noun}s, labels or splits are not those that it was trained "
+                "on"
+            )
+        return found
+
     def reader(self, *, training: bool = False) -> Reader:
         """Reads examples as the network was shown them at evaluation; ``training``: the run's own splits, as
         training read them."""

@@ -22,7 +22,7 @@ from tl_jax import evaluation, tasks
 from tl_jax.evaluation import Decision
 from tl_jax.tasks import Task
 from tl_jax.tasks.task import spread
-from tl_jax.text_table import aligned, comma_separated
+from tl_jax.text_table import aligned, comma_separated, decimals
 from tl_jax.workdir import Workdir, WorkdirError
 
 RANKED = ("auroc", "average_precision", "sensitivity_at_95_specificity")
@@ -185,7 +185,7 @@ def table(folds: Sequence[Fold], over: dict[str, dict[str, Any]]) -> str:
     titles = {"accuracy": "accuracy at 0.5"} if two else {}
     rows = [["fold", "n", *(titles.get(name, name.replace("_", " ")) for name in shown)]]
     for fold in folds:
-        cells = ["–" if (v := values(fold)[name]) is None else f"{v:.4f}" for name in shown]
+        cells = [decimals(values(fold)[name]) for name in shown]
         rows.append([fold.name, str(len(fold.ids)), *cells])
     rows.append(["mean ± sd", "", *(_mean(over[name]) for name in shown)])
     return "\n".join(aligned(rows))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags as absl_flags
 
 from tl_jax import command, derived, flags
-from tl_jax.text_table import aligned
+from tl_jax.text_table import aligned, decimals
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,26 +105,13 @@ def averaged(models: Sequence[Backbone]) -> Backbone:
 def measure(run: Finished, output: Path) -> dict[str, Any]:
     """What result.json says of a run whose network was not measured yet; ``output`` gets its predictions.
     Raises ValueError where the run's data are others now."""
-    from tl_jax.finish import predictions
-    from tl_jax.workdir import Workdir, write_text
-    from tl_jax.writing import judged
+    from tl_jax.finish import measured
+    from tl_jax.workdir import Workdir
 
-    data, settings, task = run.data(print), run.config.evaluation, run.task
-    if data.fingerprint != run.fingerprint:
-        raise ValueError(f"the data of {run.workdir.root} have changed since it was trained")
+    data, settings = run.own_data(print), run.config.evaluation
     logits = {"val": run.logits(data.val), "test": run.logits(data.test)}
-    decision = task.decide(logits["val"], data.val.labels, names=run.classes, settings=settings)
-    found: dict[str, Any] = {"decision": decision.to_dict()}
-    for name, examples in (("val", data.val), ("test", data.test)):
-        scores = logits[name]
-        if task.sequence:
-            examples, scores = judged(task, examples, scores, run.writer(settings))
-        found[name] = task.measure(
-            scores, examples.labels, examples.groups, names=run.classes, decision=decision, settings=settings
-        )
-        text = predictions(task, examples, scores, run.classes, decision)
-        write_text(Workdir(output).predictions(name), text)
-    return found
+    write = run.writer(settings) if run.task.sequence else None
+    return measured(run.task, data, logits, Workdir(output), settings=settings, write=write)
 
 
 def _compared(runs: Sequence[Finished], measures: dict[str, Any]) -> str:
@@ -132,12 +119,8 @@ def _compared(runs: Sequence[Finished], measures: dict[str, Any]) -> str:
     judged = runs[0].task.judged
     each = [(str(run.workdir.root), run.result["val"][judged]["value"]) for run in runs]
     rows = [["validation", judged.replace("_", " ")]]
-    rows += [[name, _number(value)] for name, value in [*each, ("their mean", measures[judged]["value"])]]
+    rows += [[name, decimals(value)] for name, value in [*each, ("their mean", measures[judged]["value"])]]
     return "\n".join(aligned(rows, left=1))
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
 
 
 if __name__ == "__main__":

@@ -26,6 +26,11 @@ def aligned(rows: Sequence[Sequence[str]], *, left: int | None = None) -> list[s
     return lines
 
 
+def decimals(value: float | None) -> str:
+    """A measure as a cell; a dash where it is undefined."""
+    return "–" if value is None else f"{value:.4f}"
+
+
 def comma_separated(rows: Iterable[Iterable[Any]]) -> str:
     """CSV text, one line a row."""
     file = io.StringIO()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tl_jax.text_table import aligned
+from tl_jax.text_table import aligned, decimals
 
 TITLES = {
     "accuracy": "accuracy at 0.5",
@@ -95,7 +95,7 @@ def _each(measures: Mapping[str, Any], called: str) -> list[str]:
     rows = [[called, "n", *map(several, shown)]]
     for name in names[:MOST_CLASSES]:
         values = [measures["per_class"][name][key]["value"] for key in shown]
-        cells = ["–" if value is None else f"{value:.4f}" for value in values]
+        cells = map(decimals, values)
         rows.append([name, str(measures["counts"][name]), *cells])
     lines = aligned(rows, left=1)
     if len(names) > MOST_CLASSES:
@@ -148,7 +148,7 @@ def _per_class(measures: Mapping[str, Any]) -> list[str]:
     lines = ["  " + "class".ljust(width) + "n".rjust(7) + "".join(name.rjust(13) for name in shown)]
     for name in names[:MOST_CLASSES]:
         values = [measures["per_class"][name][key]["value"] for key in shown]
-        cells = "".join(("–" if value is None else f"{value:.4f}").rjust(13) for value in values)
+        cells = "".join(decimals(value).rjust(13) for value in values)
         lines.append("  " + name.ljust(width) + str(measures["counts"][name]).rjust(7) + cells)
     if len(names) > MOST_CLASSES:
         lines.append(f"  … and {len(names) - MOST_CLASSES} classes more")
